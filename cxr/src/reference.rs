@@ -31,20 +31,23 @@ pub struct Reference {
 pub struct Quantiles(pub Vec<f64>);
 
 impl Quantiles {
-    /// Quantiles by linear interpolation between order statistics (type 7 of Hyndman and Fan 1996). `None`
-    /// for no values.
+    /// `None` for no values. See [`quantile`].
     pub fn of(values: &[f64]) -> Option<Self> {
         let mut sorted = values.to_vec();
         sorted.sort_by(f64::total_cmp);
-        let last = sorted.len().checked_sub(1)?;
-        let at = |percent: usize| {
-            let position = percent as f64 / 100.0 * last as f64;
-            let below = position.floor() as usize;
-            let above = (below + 1).min(last);
-            sorted[below] + (position - below as f64) * (sorted[above] - sorted[below])
-        };
-        Some(Self((0..=100).map(at).collect()))
+        let at = |percent: u8| quantile(&sorted, f64::from(percent) / 100.0);
+        (!sorted.is_empty()).then(|| Self((0..=100).map(at).collect()))
     }
+}
+
+/// Quantile `q` of at least one ascending value: linear interpolation between order statistics (type 7 of
+/// Hyndman and Fan 1996).
+pub fn quantile(sorted: &[f64], q: f64) -> f64 {
+    let last = sorted.len() - 1;
+    let position = q * last as f64;
+    let below = position.floor() as usize;
+    let above = (below + 1).min(last);
+    sorted[below] + (position - below as f64) * (sorted[above] - sorted[below])
 }
 
 /// One bin of a reliability diagram.

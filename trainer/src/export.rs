@@ -89,7 +89,7 @@ pub fn export(trained: &TrainedRun, calibrated: &Calibrated, paths: &ExportPaths
         &calibrated.policy,
         &calibrated.reference.embedding,
     )?;
-    let mut manifest = manifest(trained, calibrated, evaluation, (golden, found.maps.scale.clone()))?;
+    let mut manifest = manifest(trained, calibrated, evaluation, (golden, found.maps.scale.clone().ok()))?;
     let int8 = int8::add(trained, calibrated, &runtime, &mut manifest, &mut files)?;
     // A version depends on what every variant answers.
     manifest.files = files.iter().map(|(name, bytes)| (name.clone(), digest(bytes))).collect();

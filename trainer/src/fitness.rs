@@ -1,9 +1,7 @@
-//! The verdict: what a network has shown, against the gates that the configuration states. Summary, conclusion, model card,
-//! `release` and the registry all use this one.
+//! The verdict: a comparison of a network's measurements with the configured gates.
 
-mod check;
 mod checks;
-pub mod standing;
+pub mod preregistration;
 
 use crate::config::Gates;
 use crate::files;
@@ -14,43 +12,63 @@ use crate::run::RunDirectory;
 use crate::run::verdict::{FILE, Verdict};
 use crate::train::trained::TrainedRun;
 use anyhow::{Result, bail, ensure};
-pub use check::{Check, Outcome};
+use checks::Checks;
+use preregistration::Preregistration;
 use serde::{Deserialize, Serialize};
-use standing::GatesStanding;
 
-/// What stands before the reason for the release of a network that is not shown to be fit.
+/// Precedes the reason for releasing a network that is not shown to be fit.
 pub(crate) const RELEASED_ANYWAY: &str = "Released all the same, because";
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GateOutcome {
+    Met,
+    Failed,
+    /// The data is too small to decide; says how much more is needed.
+    NotEnough(String),
+    /// Says what measures it.
+    NotMeasured(String),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GateResult {
+    pub what: String,
+    pub asked: String,
+    pub found: String,
+    pub outcome: GateOutcome,
+}
+
+impl GateResult {
+    /// The gate's name in a table, without the colon that joins it to what was found in a sentence.
+    fn name(&self) -> &str {
+        self.what.trim_end_matches(':')
+    }
+}
 
 /// `fitness.json`: the verdict on one set of weights with one calibration.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Fitness {
-    /// The weights.
     pub weights_sha256: String,
-    /// Digest of calibration and policy.
     pub calibration_sha256: String,
-    /// What it is or is not fit for: the statement of the intended use.
     pub intended_use: String,
-    /// The verdict.
     pub verdict: Verdict,
-    /// Every gate that was asked for.
-    pub checks: Vec<Check>,
-    /// What was not asked for, with what is known of it nevertheless.
+    pub checks: Vec<GateResult>,
+    /// Gates that are not configured, with the figure if it was measured nevertheless.
     pub not_asked: Vec<String>,
-    /// The gates.
     pub gates: Gates,
-    /// Digest of the gates and of the target that they refer to.
+    /// Digest of the gates and of the target sensitivity.
     pub gates_sha256: String,
-    /// Whether the gates are those of the first look at the test fold.
-    pub gates_standing: GatesStanding,
-    /// Why it was released although it is not shown to be fit.
+    pub gates_standing: Preregistration,
+    /// The reason for releasing a network that is not shown to be fit.
     pub released_although: Option<String>,
 }
 
-/// Judges a run by everything that it has on file. A reason that was given for the release of the same result stays.
+/// Compares the measurements with the gates. Keeps the reason for a release if the results are the same.
 pub fn judge(trained: &TrainedRun, calibrated: &Calibrated) -> Result<Fitness> {
     let config = trained.config;
-    let (checks, not_asked) = checks::all(trained, calibrated)?;
+    let Checks { results: checks, not_asked } = checks::all(trained, calibrated)?;
     let gates_sha256 = config.gates_digest()?;
     let mut found = Fitness {
         weights_sha256: trained.weights_sha256.clone(),
@@ -60,7 +78,7 @@ pub fn judge(trained: &TrainedRun, calibrated: &Calibrated) -> Result<Fitness> {
         checks,
         not_asked,
         gates: config.gates.clone(),
-        gates_standing: GatesStanding::of(trained, &gates_sha256)?,
+        gates_standing: Preregistration::of(trained, &gates_sha256)?,
         gates_sha256,
         released_although: None,
     };
@@ -72,13 +90,13 @@ pub fn judge(trained: &TrainedRun, calibrated: &Calibrated) -> Result<Fitness> {
     Ok(found)
 }
 
-fn verdict(checks: &[Check], gates: &Gates) -> Verdict {
-    let any = |of: fn(&Outcome) -> bool| checks.iter().any(|check| of(&check.outcome));
-    if any(|outcome| *outcome == Outcome::Failed) {
+fn verdict(checks: &[GateResult], gates: &Gates) -> Verdict {
+    let any = |is: fn(&GateOutcome) -> bool| checks.iter().any(|check| is(&check.outcome));
+    if any(|outcome| *outcome == GateOutcome::Failed) {
         Verdict::NotFit
-    } else if any(|outcome| matches!(outcome, Outcome::NotEnough(_))) {
+    } else if any(|outcome| matches!(outcome, GateOutcome::NotEnough(_))) {
         Verdict::NotEnoughData
-    } else if any(|outcome| matches!(outcome, Outcome::NotMeasured(_))) || !gates.left_out().is_empty() {
+    } else if any(|outcome| matches!(outcome, GateOutcome::NotMeasured(_))) || !gates.left_out().is_empty() {
         Verdict::NotShown
     } else {
         Verdict::Fit
@@ -86,32 +104,24 @@ fn verdict(checks: &[Check], gates: &Gates) -> Verdict {
 }
 
 impl Fitness {
-    /// What is on file for a run, whatever it belongs to.
     pub fn load(run: &RunDirectory) -> Result<Option<Self>> {
         files::read_json(&run.file(FILE))
     }
 
-    /// Puts it on file.
     pub fn write(&self, run: &RunDirectory) -> Result<()> {
         files::write_json(&run.file(FILE), self)
     }
 
-    /// Lets it be released although it is not shown to be fit. A network that is fit needs no reason and gets none.
-    ///
-    /// # Errors
-    /// When the reason says nothing.
+    /// Allows the release of a network that is not shown to be fit. A reason for a fit one is ignored.
     pub fn accept(&mut self, reason: Option<&str>) -> Result<()> {
         if let Some(reason) = reason.map(str::trim).filter(|_| self.verdict != Verdict::Fit) {
-            ensure!(!reason.is_empty(), "--release-reason: is empty; card and report repeat it, so say why");
+            ensure!(!reason.is_empty(), "--release-reason: is empty; card and report repeat the reason");
             self.released_although = Some(reason.to_owned());
         }
         Ok(())
     }
 
-    /// Refuses what is not shown to be fit, unless a reason was given.
-    ///
-    /// # Errors
-    /// With the verdict, its reasons and what to do.
+    /// Fails for a network that is not shown to be fit, unless there is a reason for its release.
     pub fn ensure_releasable(&self) -> Result<()> {
         if self.verdict == Verdict::Fit || self.released_although.is_some() {
             return Ok(());
@@ -123,7 +133,7 @@ impl Fitness {
         )
     }
 
-    /// A report's text; where the release needed a reason that the text does not repeat, with that in front.
+    /// Prepends the reason for the release to a report that does not contain it.
     pub fn in_front_of(&self, report: Vec<u8>) -> Vec<u8> {
         let Some(reason) = &self.released_although else { return report };
         if String::from_utf8_lossy(&report).contains(reason.as_str()) {
@@ -133,12 +143,11 @@ impl Fitness {
         [notice.into_bytes(), report].concat()
     }
 
-    /// The verdict with its reasons.
     pub fn sentence(&self) -> String {
         let reasons = self.reasons();
-        let use_of = &self.intended_use;
+        let intended_use = &self.intended_use;
         match self.verdict {
-            Verdict::Fit => format!("Fit for its intended use ({use_of})."),
+            Verdict::Fit => format!("Fit for its intended use ({intended_use})."),
             Verdict::NotFit => format!("Not fit for its intended use: {reasons}."),
             Verdict::NotEnoughData => {
                 format!("Not enough data to say whether it is fit for its intended use: {reasons}.")
@@ -147,25 +156,21 @@ impl Fitness {
         }
     }
 
-    /// What is not met. Where a gate is failed, what lacks data or was not measured is only counted: the table has it.
+    /// The gates that are not met. If one failed, those that lack data or were not measured are only counted.
     fn reasons(&self) -> String {
-        let texts =
-            |of: &dyn Fn(&Check) -> Option<String>| self.checks.iter().filter_map(of).collect::<Vec<_>>();
-        let failed = texts(&|Check { what, asked, found, outcome }| {
-            (*outcome == Outcome::Failed).then(|| format!("{what} {found}, asked: {asked}"))
-        });
-        let few = texts(&|Check { what, found, outcome, .. }| match outcome {
-            Outcome::NotEnough(more) => Some(format!("{what} {found}: {more}")),
-            _ => None,
-        });
-        let unmeasured = texts(&|Check { what, outcome, .. }| match outcome {
-            Outcome::NotMeasured(how) => Some(format!("{what} not measured ({how})")),
-            _ => None,
-        });
+        let (mut failed, mut few, mut unmeasured) = (Vec::new(), Vec::new(), Vec::new());
+        for GateResult { what, asked, found, outcome } in &self.checks {
+            match outcome {
+                GateOutcome::Met => {}
+                GateOutcome::Failed => failed.push(format!("{what} {found}, asked: {asked}")),
+                GateOutcome::NotEnough(more) => few.push(format!("{what} {found}: {more}")),
+                GateOutcome::NotMeasured(how) => unmeasured.push(format!("{what} not measured ({how})")),
+            }
+        }
         if failed.is_empty() {
             let left_out = self.gates.left_out();
             let unasked =
-                (!left_out.is_empty()).then(|| format!("no gate is stated for {}", left_out.join(", ")));
+                (!left_out.is_empty()).then(|| format!("no gate is set for {}", left_out.join(", ")));
             return few.into_iter().chain(unmeasured).chain(unasked).collect::<Vec<_>>().join("; ");
         }
         let also = [(few.len(), "lack data"), (unmeasured.len(), "were not measured")];
@@ -173,7 +178,7 @@ impl Fitness {
         failed.into_iter().chain(also).collect::<Vec<_>>().join("; ")
     }
 
-    /// Prints every gate, and the verdict where no refusal repeats it.
+    /// Prints the gates, and the verdict unless [`ensure_releasable`](Self::ensure_releasable) will.
     pub fn report(&self) {
         for [what, asked, found, outcome] in self.rows() {
             say(format!("  {what}: {found}; asked: {asked}; {outcome}"));
@@ -183,36 +188,34 @@ impl Fitness {
         }
     }
 
-    /// What the gates say of missing data; none where it is enough for each of them.
+    /// How much more data the gates need, if any.
     pub fn missing_data(&self) -> Option<String> {
         let more = self.checks.iter().filter_map(|check| match &check.outcome {
-            Outcome::NotEnough(more) => Some(format!("{}: {more}", check.what.trim_end_matches(':'))),
+            GateOutcome::NotEnough(more) => Some(format!("{}: {more}", check.name())),
             _ => None,
         });
         let more: Vec<String> = more.collect();
         (!more.is_empty()).then(|| more.join("; "))
     }
 
-    /// The header of [`rows`](Self::rows).
     pub const HEADER: [&'static str; 4] = ["gate", "asked", "found", "outcome"];
 
-    /// A row a gate.
     pub fn rows(&self) -> Vec<[String; 4]> {
-        let row = |check: &Check| {
-            [
-                check.what.trim_end_matches(':').to_owned(),
-                check.asked.clone(),
-                check.found.clone(),
-                check.outcome.text(),
-            ]
+        let row = |check: &GateResult| {
+            let outcome = match &check.outcome {
+                GateOutcome::Met => "met".to_owned(),
+                GateOutcome::Failed => "not met".to_owned(),
+                GateOutcome::NotEnough(more) => format!("not enough data: {more}"),
+                GateOutcome::NotMeasured(how) => format!("not shown: {how}"),
+            };
+            [check.name().to_owned(), check.asked.clone(), check.found.clone(), outcome]
         };
         self.checks.iter().map(row).collect()
     }
 
-    /// What a reader of the table must know: when the gates were stated, what they leave out or ask less than usual for, why it was
-    /// released.
+    /// Notes to the table, each with its title.
     pub fn notes(&self) -> Vec<(&'static str, String)> {
-        let mut notes = vec![("When the gates were stated", self.gates_standing.to_string())];
+        let mut notes = vec![("When the gates were set", self.gates_standing.to_string())];
         if !self.not_asked.is_empty() {
             notes.push(("Not asked for by the gates", self.not_asked.join("; ")));
         }
@@ -229,15 +232,20 @@ impl Fitness {
 mod tests {
     use super::*;
 
-    fn check(what: &str, outcome: Outcome) -> Check {
-        Check { what: what.to_owned(), asked: "at least 0.85".to_owned(), found: "0.6".to_owned(), outcome }
+    fn check(what: &str, outcome: GateOutcome) -> GateResult {
+        GateResult {
+            what: what.to_owned(),
+            asked: "at least 0.85".to_owned(),
+            found: "0.6".to_owned(),
+            outcome,
+        }
     }
 
     #[test]
-    fn the_worst_gate_decides_and_without_gates_nothing_is_shown() {
-        let (met, failed) = (check("a", Outcome::Met), check("b", Outcome::Failed));
-        let few = check("c", Outcome::NotEnough("12 more".to_owned()));
-        let open = check("d", Outcome::NotMeasured("`measure`".to_owned()));
+    fn the_worst_gate_decides_and_a_missing_gate_leaves_fitness_unshown() {
+        let (met, failed) = (check("a", GateOutcome::Met), check("b", GateOutcome::Failed));
+        let few = check("c", GateOutcome::NotEnough("12 more".to_owned()));
+        let open = check("d", GateOutcome::NotMeasured("`measure`".to_owned()));
         let defaults = include_str!("../../config/default.yaml");
         let defaults: serde_yaml_ng::Value = serde_yaml_ng::from_str(defaults).unwrap();
         let gates: Gates = serde_yaml_ng::from_value(defaults["trainer"]["gates"].clone()).unwrap();
@@ -249,7 +257,6 @@ mod tests {
         ] {
             assert_eq!(verdict(&checks, &gates), expected, "{checks:?}");
         }
-        // Enough images show nothing of a network by themselves.
         let silent = Gates { min_specificity: None, ..gates };
         assert_eq!(verdict(&[met], &silent), Verdict::NotShown);
         assert_eq!(silent.left_out(), ["the specificity (trainer.gates.min_specificity)"]);

@@ -1,6 +1,5 @@
-//! Markdown from Jinja templates: the prose of the report and of the model card is in `templates/*.md.j2`,
-//! the values come from the measurements. A value that is missing is an error; templates say themselves what
-//! stands where nothing was measured.
+//! Markdown from Jinja templates, for the report and the model card. A missing value is an error: a template
+//! must handle what was not measured.
 
 use anyhow::{Context, Result};
 use cxr::analysis::scoring::proportion::Proportion;
@@ -11,22 +10,21 @@ use minijinja::value::{Rest, Serde, Value, ValueKind};
 use minijinja::{Environment, Error, ErrorKind, UndefinedBehavior};
 use std::fmt::Write as _;
 
-/// Templates by name, for [`environment`].
 pub(crate) type Templates = [(&'static str, &'static str)];
 
-/// Stands where a figure needs images that the data does not have.
-const NOT_POSSIBLE: &str = "none: the images do not allow it";
+/// Replaces a figure that is undefined on the images.
+const NOT_POSSIBLE: &str = "none: undefined on these images";
 
 /// An environment with these templates, and with these filters:
 ///
 /// | filter | result |
 /// |---|---|
-/// | `measured`, `measured("-")` | value with 95 % interval; the argument stands for none |
+/// | `measured`, `measured("-")` | value with 95 % interval; the argument replaces `none` |
 /// | `proportion` | counts, share and 95 % interval |
 /// | `range(n)`, `spread` | minimum, maximum and median; median with 5th and 95th percentile |
-/// | `fixed(n)`, `fixed(n, "-")`, `signed(n)`, `scientific(n)` | n decimals; the argument stands for none |
-/// | `percent` | a share in whole per cent |
-/// | `plain`, `json` | the value as printed alone; as JSON |
+/// | `fixed(n)`, `fixed(n, "-")`, `signed(n)`, `scientific(n)` | n decimals; the argument replaces `none` |
+/// | `percent` | a share in per cent without decimals |
+/// | `plain`, `json` | the value as text; as JSON |
 /// | `counts`, `settings` | a map as `key value, key value`; with the keys as code |
 ///
 /// The function `row(a, b, ...)` writes a row of a table and escapes its cells.
@@ -55,7 +53,7 @@ pub(crate) fn environment(templates: &Templates) -> Result<Environment<'static>>
         found.as_ref().map_or_else(String::new, text)
     });
     environment.add_filter("fixed", |value: Option<f64>, digits: usize, none: Option<String>| {
-        let missing = || Error::new(ErrorKind::InvalidOperation, "there is no number to write");
+        let missing = || Error::new(ErrorKind::InvalidOperation, "a number is missing");
         value.map(|value| format!("{value:.digits$}")).or(none).ok_or_else(missing)
     });
     environment.add_filter("signed", |value: f64, digits: usize| format!("{value:+.digits$}"));
@@ -75,13 +73,11 @@ pub(crate) fn environment(templates: &Templates) -> Result<Environment<'static>>
     Ok(environment)
 }
 
-/// Renders a template.
 pub(crate) fn render(environment: &Environment, name: &str, values: Value) -> Result<String> {
     let text = environment.get_template(name)?.render(values);
     Ok(tidy(&text.with_context(|| format!("the template {name}"))?))
 }
 
-/// Point estimate with its 95 % interval.
 pub(crate) fn measured(figure: &Measured) -> String {
     let [low, high] = figure.ci95;
     format!("{:.4} [{low:.4}, {high:.4}]", figure.value)
@@ -124,15 +120,15 @@ fn row(cells: &[Value]) -> Result<String, Error> {
     Ok(text)
 }
 
-/// Joins the lines of a paragraph or list item, and leaves one blank line where there are several: templates
-/// wrap their lines, and branch on lines of their own. Fenced listings stay as they are.
+/// Joins the lines of each paragraph and list item and removes repeated blank lines, which wrapping and
+/// control lines of templates leave. Fenced code blocks stay unchanged.
 fn tidy(text: &str) -> String {
     let starts_a_block = |line: &str| ["#", "- ", "|", "![", ">"].iter().any(|mark| line.starts_with(mark));
-    let (mut lines, mut in_listing) = (vec![String::new()], false);
+    let (mut lines, mut in_code) = (vec![String::new()], false);
     for line in text.lines() {
         let is_fence = line.starts_with("```");
-        if is_fence || in_listing {
-            in_listing ^= is_fence;
+        if is_fence || in_code {
+            in_code ^= is_fence;
             lines.push(line.to_owned());
             continue;
         }

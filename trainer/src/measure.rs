@@ -1,5 +1,4 @@
-//! Measurements of a trained network or a released bundle: calibration, evaluation, explanations, robustness,
-//! consistency.
+//! Measurements of a trained network or a released bundle.
 
 pub mod calibrate;
 pub mod consistency;

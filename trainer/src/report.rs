@@ -1,5 +1,5 @@
-//! The technical report: the prose is in `report/templates/`, the values come from the files that the other
-//! commands left in the run directory. What was not measured says why.
+//! The technical report. Its prose is in `report/templates/`; its values come from the files that other
+//! commands wrote to the run directory. Where a value is missing, the report says why.
 
 mod context;
 mod pictures;
@@ -18,47 +18,50 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// The report's file, in its folder and in a bundle.
 pub const FILE: &str = crate::release::origin::REPORT;
-/// The folder of its figures beside it.
+/// Folder of the figures, beside the report.
 const FIGURES: &str = "figures";
 
-const TEMPLATES: &Templates = &[
-    ("appendix.md", include_str!("report/templates/appendix.md.j2")),
-    ("calibration.md", include_str!("report/templates/calibration.md.j2")),
-    ("dataset.md", include_str!("report/templates/dataset.md.j2")),
-    ("deployment.md", include_str!("report/templates/deployment.md.j2")),
-    ("evaluation.md", include_str!("report/templates/evaluation.md.j2")),
-    ("explainability.md", include_str!("report/templates/explainability.md.j2")),
-    ("findings.md", include_str!("report/templates/findings.md.j2")),
-    ("images.md", include_str!("report/templates/images.md.j2")),
-    ("macros.md", include_str!("report/templates/macros.md.j2")),
-    ("model.md", include_str!("report/templates/model.md.j2")),
-    ("performance.md", include_str!("report/templates/performance.md.j2")),
-    ("processing.md", include_str!("report/templates/processing.md.j2")),
-    ("report.md", include_str!("report/templates/report.md.j2")),
-    ("reproducibility.md", include_str!("report/templates/reproducibility.md.j2")),
-    ("robustness.md", include_str!("report/templates/robustness.md.j2")),
-    ("subgroups.md", include_str!("report/templates/subgroups.md.j2")),
-    ("without_network.md", include_str!("report/templates/without_network.md.j2")),
+macro_rules! templates {
+    ($($name:literal),* $(,)?) => {
+        &[$((concat!($name, ".md"), include_str!(concat!("report/templates/", $name, ".md.j2")))),*]
+    };
+}
+const TEMPLATES: &Templates = templates![
+    "appendix",
+    "calibration",
+    "dataset",
+    "deployment",
+    "evaluation",
+    "explainability",
+    "findings",
+    "images",
+    "macros",
+    "model",
+    "performance",
+    "processing",
+    "report",
+    "reproducibility",
+    "robustness",
+    "subgroups",
+    "without_network",
 ];
 
-/// How a report shows its figures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Form {
-    /// Linked, in a folder beside the report.
+    /// Links to figures.
     Illustrated,
-    /// Linked, without the figures that show images of the dataset.
+    /// Links to figures, except those that show images of the dataset.
     WithoutImages,
-    /// Named only, as in a bundle.
+    /// Names of figures only, as in a bundle.
     TextAlone,
 }
 
-/// Writes `REPORT.md` into a folder, and its figures into `figures` below it; returns the report's path.
+/// Writes `REPORT.md` and its folder `figures` to `folder`; returns the report's path.
 pub fn report(trained: &TrainedRun, elsewhere: &Elsewhere, folder: &Path, form: Form) -> Result<PathBuf> {
     let mut sources = Sources::read(trained, elsewhere)?;
     if form == Form::TextAlone {
-        // The bundle on file is the one that this text will be part of.
+        // Any bundle on file is older than the one that will contain this text.
         sources.release = Err("this copy was written before the bundle around it was signed".to_owned());
     }
     if let Ok(fitness) = &sources.fitness {
@@ -89,14 +92,12 @@ pub fn report(trained: &TrainedRun, elsewhere: &Elsewhere, folder: &Path, form: 
     Ok(file)
 }
 
-/// Where other commands put their figures.
 fn figure_folders(sources: &Sources) -> Vec<PathBuf> {
     let run = sources.trained.run;
     let study = sources.study.as_ref().ok().map(|study| study.folder.join(FIGURES));
     [run.file(FIGURES), run.file("")].into_iter().chain(study).collect()
 }
 
-/// The figures that no other command draws.
 fn drawings(sources: &Sources) -> Result<BTreeMap<String, Vec<u8>>> {
     let evaluations = sources.evaluations.iter().filter_map(|(_, found)| found.as_ref().ok());
     let matrices = evaluations.map(|file| {
@@ -110,8 +111,7 @@ fn drawings(sources: &Sources) -> Result<BTreeMap<String, Vec<u8>>> {
     Ok(drawn)
 }
 
-/// Removes the figures of the report that is replaced: an illustrated one must not leave images of the
-/// dataset behind in one without images.
+/// Images of the dataset must not stay beside a new report without images.
 fn remove_pictures(folder: &Path) -> Result<()> {
     let Ok(old) = std::fs::read_to_string(folder.join(FILE)) else { return Ok(()) };
     let opening = format!("]({FIGURES}/");

@@ -1,8 +1,9 @@
 //! Summary statistics for the tables of a data audit.
 
+use crate::reference::quantile;
 use serde::{Deserialize, Serialize};
 
-/// Moments and quantiles (linear interpolation between order statistics, type 7 of Hyndman and Fan 1996).
+/// Moments and quantiles; see [`quantile`].
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Summary {
@@ -29,12 +30,7 @@ impl Summary {
         if !values.iter().all(|value| value.is_finite()) {
             return None;
         }
-        let at = |q: f64| {
-            let position = q * last as f64;
-            let below = position.floor() as usize;
-            let above = (below + 1).min(last);
-            sorted[below] + (position - below as f64) * (sorted[above] - sorted[below])
-        };
+        let at = |q| quantile(&sorted, q);
         let mean = sorted.iter().sum::<f64>() / sorted.len() as f64;
         let squares: f64 = sorted.iter().map(|value| (value - mean).powi(2)).sum();
         Some(Self {

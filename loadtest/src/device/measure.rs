@@ -2,7 +2,7 @@
 
 use super::Loaded;
 use anyhow::Result;
-use cxr::analysis::scoring::bootstrap::quantile;
+use cxr::reference::quantile;
 use runtime::Session;
 use serde::{Deserialize, Serialize};
 use std::fmt;

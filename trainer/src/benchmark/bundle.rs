@@ -1,11 +1,12 @@
-//! A bundle for measuring the speed of inference: an untrained network of any architecture, signed, with both
-//! variants. Its name and its card say that its answers mean nothing.
+//! A signed bundle for measuring the speed of inference: an untrained network of any architecture in both
+//! variants. Its name and card warn that its predictions are meaningless.
 
 mod phantoms;
 
 use crate::config::Config;
 use crate::export::int8::variant::{GRAPH_INT8, VARIANT_INT8};
 use crate::export::{self, BundleFiles, VARIANT, golden};
+use crate::measure::calibrate::probabilities;
 use crate::measure::sample::Sample;
 use crate::model::{Architecture, Network, Precision, weights};
 use crate::onnx::quantise::batches::try_batches;
@@ -13,6 +14,7 @@ use crate::onnx::quantise::quantise;
 use crate::progress::say;
 use crate::release::origin::ensure_no_files;
 use crate::run::environment::{Environment, now};
+use crate::train::score::Scores;
 use anyhow::{Context, Result, ensure};
 use cxr::AffineCalibration;
 use cxr::bundle::{Evaluation, MANIFEST, Manifest, Provenance, SCHEMA_VERSION, Variant, key_id, sha256_hex};
@@ -24,28 +26,22 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use tch::Device;
 
-/// The dataset as the manifest names it.
+/// Name of the dataset in the manifest, by which a benchmark bundle is recognised.
 const DATASET: &str = "generated phantoms; nothing was learnt from them";
 
-/// The bundle to make.
 #[derive(Debug, Clone, Copy)]
 pub struct Request<'a> {
-    /// The network.
     pub architecture: Architecture,
-    /// Seed of its weights.
     pub seed: u64,
-    /// Weights to use instead of seeded ones: a backbone under torchvision's names, or a whole network of a
-    /// run.
+    /// Weights to use instead of random ones: a backbone with torchvision's names, or a run's network.
     pub weights: Option<&'a Path>,
-    /// Folder of the bundle. An older benchmark bundle in it is replaced.
+    /// Folder of the bundle. Replaces an older benchmark bundle.
     pub out: &'a Path,
-    /// File with the signing key.
     pub signing_key: &'a Path,
-    /// ONNX Runtime's shared library.
     pub onnxruntime: &'a Path,
 }
 
-/// Refuses a folder that holds anything but an older benchmark bundle, because its content would be lost.
+/// Fails for a folder with anything but an older benchmark bundle, whose content would be lost.
 fn ensure_replaceable(folder: &Path) -> Result<()> {
     let file = folder.join(MANIFEST);
     if !file.exists() {
@@ -53,7 +49,7 @@ fn ensure_replaceable(folder: &Path) -> Result<()> {
     }
     let bytes = std::fs::read(&file).with_context(|| format!("{}: cannot be read", file.display()))?;
     let manifest: Value =
-        serde_json::from_slice(&bytes).with_context(|| format!("{}: is no manifest", file.display()))?;
+        serde_json::from_slice(&bytes).with_context(|| format!("{}: not a manifest", file.display()))?;
     ensure!(
         manifest["training"]["dataset"] == DATASET,
         "{}: holds a bundle that was trained; choose another --out",
@@ -62,7 +58,6 @@ fn ensure_replaceable(folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Makes the bundle and checks it as `verify` does.
 pub fn make_bundle(config: &Config, request: &Request) -> Result<()> {
     let key = export::signing_key(request.signing_key)?;
     ensure_replaceable(request.out)?;
@@ -82,7 +77,9 @@ pub fn make_bundle(config: &Config, request: &Request) -> Result<()> {
         let options = SessionOptions { precision: name.to_owned(), ..SessionOptions::default() };
         let mut session = runtime.session(&graph, &contract, &options)?;
         let scored = phantoms.score(&mut session)?;
-        let variant = variant(config, name, file, &phantoms, &scored)?;
+        // The probability is the sigmoid of the logit, and half of the phantoms are positive.
+        let calibration = AffineCalibration { scale: 1.0, bias: 0.0 };
+        let policy = phantoms.policy(config, calibration, &scored)?;
         let golden = golden::golden(&mut session, size, tolerance, &mut files)?;
         let fixed_batch = try_batches(&mut session, &phantoms.images().collect::<Vec<_>>(), request.seed)?;
         say(format!(
@@ -91,7 +88,16 @@ pub fn make_bundle(config: &Config, request: &Request) -> Result<()> {
             fixed_batch.map_or("the same bits in any batch".to_owned(), |n| format!("fixed batch of {n}"))
         ));
         files.insert(file.to_owned(), graph);
-        variants.insert(name.to_owned(), Variant { golden, fixed_batch, ..variant });
+        let variant = Variant {
+            file: file.to_owned(),
+            precision: name.to_owned(),
+            fixed_batch,
+            calibration,
+            policy,
+            heatmap: None,
+            golden,
+        };
+        variants.insert(name.to_owned(), variant);
         measured.get_or_insert(scored);
     }
     let scored = measured.context("no variant")?;
@@ -104,14 +110,13 @@ pub fn make_bundle(config: &Config, request: &Request) -> Result<()> {
     export::deliver(request.out, &files, &key, request.onnxruntime).map(drop)
 }
 
-/// The network with the given weights, or with seeded ones. Batch normalisation of a seeded network takes its
-/// statistics from the phantoms, so that activations are as large as in a trained network and the arithmetic
-/// costs the same.
+/// A random network takes its batch normalisation statistics from the phantoms: activations are then as large
+/// as in a trained network, and the arithmetic costs the same.
 fn network(request: &Request, phantoms: &Phantoms) -> Result<Network> {
     tch::manual_seed(request.seed as i64);
     let network = Network::new(request.architecture, 0.0, Precision::Fp32, Device::Cpu);
     let Some(file) = request.weights else {
-        phantoms.settle(&network);
+        phantoms.set_batch_normalisation(&network);
         return Ok(network);
     };
     let whole =
@@ -123,34 +128,13 @@ fn network(request: &Request, phantoms: &Phantoms) -> Result<Network> {
     Ok(network)
 }
 
-/// A variant without golden outputs. The probability is the sigmoid of the logit, and half of the phantoms
-/// are positive.
-fn variant(
-    config: &Config,
-    name: &str,
-    file: &str,
-    phantoms: &Phantoms,
-    scored: &crate::train::score::Scores,
-) -> Result<Variant> {
-    let calibration = AffineCalibration { scale: 1.0, bias: 0.0 };
-    Ok(Variant {
-        file: file.to_owned(),
-        precision: name.to_owned(),
-        fixed_batch: None,
-        calibration,
-        policy: phantoms.policy(config, calibration, scored)?,
-        heatmap: None,
-        golden: Vec::new(),
-    })
-}
-
 fn evaluation(
     config: &Config,
     variant: &Variant,
     phantoms: &Phantoms,
-    scored: &crate::train::score::Scores,
+    scored: &Scores,
 ) -> Result<Evaluation> {
-    let probabilities = crate::measure::calibrate::probabilities(variant.calibration, &scored.logits);
+    let probabilities = probabilities(variant.calibration, &scored.logits);
     let patients: Vec<usize> = (0..probabilities.len()).collect();
     let sample = Sample {
         probabilities: &probabilities,
@@ -159,8 +143,7 @@ fn evaluation(
         resamples: config.evaluation.resamples.min(200),
         seed: config.seed,
     };
-    let figures =
-        sample.fold_evaluation(variant.policy.threshold, crate::measure::sample::CALIBRATION_BINS)?;
+    let figures = sample.fold_evaluation(variant.policy.threshold)?;
     Ok(Evaluation { select: figures.clone(), calibrate: figures, test: None })
 }
 
@@ -173,7 +156,7 @@ fn manifest(
 ) -> Result<Manifest> {
     let environment = Environment::current()?;
     let mut intended_use = config.export.intended_use.clone();
-    "Measuring speed. The network has learnt nothing about radiographs: its answers mean nothing."
+    "Measuring speed. The network is untrained: its predictions are meaningless."
         .clone_into(&mut intended_use.statement);
     let none = sha256_hex(DATASET.as_bytes());
     Ok(Manifest {
@@ -209,12 +192,12 @@ fn manifest(
 fn card(manifest: &Manifest, key: &SigningKey) -> String {
     format!(
         "# {} {}\n\n\
-         **For measuring speed only.** This {} is untrained; its weights come from seed {} or from a file. Its answers mean\n\
-         nothing: do not use it on images of patients.\n\n\
+         **For measuring speed only.** This {} is untrained; its weights come from seed {} or from a file. Its predictions\n\
+         are meaningless: do not use it on images of patients.\n\n\
          - Variants: {}. The 8-bit ranges come from {} generated phantoms.\n\
          - Activations are as large as in a trained network, so the speed is that of a trained network.\n\
-         - The probability is the sigmoid of the logit. Thresholds and figures in bundle.json come from the same phantoms; they\n  \
-           are there because every bundle has them.\n\
+         - The probability is the sigmoid of the logit. Thresholds and figures in bundle.json come from the same\n  \
+           phantoms, because every bundle needs some.\n\
          - Signed (Ed25519) by key {}.\n",
         manifest.name,
         manifest.version,

@@ -1,5 +1,5 @@
-//! Speed and memory of training, and the cost of the data path relative to the bare step. Blocks of both
-//! kinds alternate, because a machine's speed drifts.
+//! Speed and memory of training, and the cost of the data path: full steps against bare steps, in alternating
+//! blocks because a machine's speed drifts.
 
 mod memory;
 mod synthetic;
@@ -19,53 +19,42 @@ use crate::train::checkpoint::{Progress, State};
 use crate::train::loss::WeightedLoss;
 use crate::train::{initial_state, make_step};
 use anyhow::{Result, ensure};
-use cxr::analysis::scoring::bootstrap::quantile;
+use cxr::reference::quantile;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Tensor};
 
-/// The file in the run directory.
 const FILE: &str = "bench.json";
 
-/// Size of the measurement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Plan {
-    /// Rounds, each of a block of full steps and a block of bare steps.
+    /// A round is a block of full steps and a block of bare steps.
     pub rounds: usize,
-    /// Steps per block.
     pub steps: usize,
-    /// Images of the generated folder on which memory is measured; 0 leaves memory out.
+    /// Images in the generated folder on which memory is measured; 0 for no measurement.
     pub memory_images: usize,
 }
 
-/// `bench.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TrainingBenchmark {
-    /// Processor, threads, libraries.
     pub environment: Environment,
     /// `cpu` or `cuda:N`.
     pub device: String,
-    /// The network.
     pub architecture: Architecture,
-    /// Precision of its convolutions.
     pub precision: Precision,
-    /// Images per step.
     pub batch_size: usize,
-    /// Width and height.
+    /// Width and height, in pixels.
     pub size: (u32, u32),
     pub throughput: Throughput,
-    /// None if the measurement was left out or the system does not report the peak.
+    /// `None` if not requested, or if the system does not report the peak.
     pub memory: Option<Memory>,
 }
 
-/// Median and spread of repeated measurements.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Spread {
     pub median: f64,
-    /// First and third quartile.
     pub quartiles: [f64; 2],
-    /// Smallest and largest.
     pub range: [f64; 2],
 }
 
@@ -86,15 +75,14 @@ impl std::fmt::Display for Spread {
     }
 }
 
-/// Measures and writes `bench.json`.
 pub fn measure_training(
     config: &Config,
     run: &RunDirectory,
     device: Device,
     plan: &Plan,
 ) -> Result<TrainingBenchmark> {
-    ensure!(plan.rounds > 0 && plan.steps > 0, "at least one round of one step");
-    // Memory comes first: the peak of a process never falls.
+    ensure!(plan.rounds > 0 && plan.steps > 0, "--rounds and --steps must be at least 1");
+    // Memory comes first, because the peak of a process never falls.
     let mut stepper = Stepper::new(config, device)?;
     let memory = if plan.memory_images > 0 { memory::measure(&mut stepper, plan)? } else { None };
     let throughput = throughput::measure(&mut stepper, run, plan)?;
@@ -116,7 +104,6 @@ pub fn measure_training(
     Ok(benchmark)
 }
 
-/// A network in training, without evaluation and checkpoints.
 struct Stepper<'a> {
     config: &'a Config,
     device: Device,
@@ -133,9 +120,9 @@ impl<'a> Stepper<'a> {
         Ok(Self { config, device, state, criterion, step: 0 })
     }
 
-    /// One step. Reading the loss back waits for a GPU, so the step has ended when this returns.
+    /// Reading the loss waits for a GPU, so the step has ended when this returns.
     fn step(&mut self, images: &Tensor, labels: &Tensor) -> Result<()> {
-        // As many steps as possible keep the learning rate of the schedule small.
+        // A huge total keeps the scheduled learning rate in its warm-up.
         let n_steps = usize::MAX >> 16;
         let batch = (images, labels);
         let (loss, _) = make_step(self.config, &self.criterion, &mut self.state, batch, (self.step, n_steps));

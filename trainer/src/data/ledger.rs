@@ -59,7 +59,7 @@ pub struct Look {
     pub n: usize,
     /// What was seen.
     pub auc: f64,
-    /// Digest of the images that were looked at (`fitness::standing`); absent in lines from before there were gates.
+    /// Digest of the images that were looked at (`fitness::preregistration`); absent in lines from before there were gates.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub images_sha256: Option<String>,
     /// Digest of the gates that were stated then; absent likewise.

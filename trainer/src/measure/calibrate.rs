@@ -1,139 +1,106 @@
-//! Calibration: from logits to probabilities, decisions and the reference that monitoring compares with. Everything is
-//! fitted on the calibrate fold, except where embeddings lie, which the train fold says. How good what was fitted is, is
-//! judged on patients that did not fit it.
+//! Calibration, the decision policy and the reference for monitoring. All are fitted on the calibrate fold,
+//! except for the distribution of embeddings (train fold), and evaluated on other patients.
 
 pub mod comparison;
 pub mod distribution;
 mod embedding;
 mod fit;
 pub(crate) use embedding::embedding_reference;
-pub(crate) use fit::{Scored, fit};
+pub(crate) use fit::{ScoreSource, fit};
 pub mod policy;
 
 use crate::config::Calibration;
 use crate::data::census::Census;
 use crate::data::folds::Fold;
 use crate::files;
+use crate::markdown::measured;
 use crate::measure::sample::{CALIBRATION_BINS, Sample, patients};
-use crate::measure::sample_size::least_sensitivity;
+use crate::measure::sample_size::{missing, sensitivity_lower_bound};
 use crate::progress::say;
 use crate::run::RunDirectory;
 use crate::train::trained::TrainedRun;
 use anyhow::{Context, Result, ensure};
-use comparison::MethodJudgement;
+use comparison::MethodEvaluation;
 use cxr::analysis::conformal::ConformalSets;
 use cxr::analysis::scoring::reliability::bins_equal_width;
-use cxr::bundle::Measured;
 use cxr::reference::{Quantiles, Reference};
 use cxr::{AffineCalibration, DecisionPolicy};
 use distribution::OodAnalysis;
-use policy::{Rule, RuleJudgement, judge_rules};
+use policy::{Rule, RuleEvaluation, evaluate_rules};
 use serde::{Deserialize, Serialize};
 
-/// The file in the run directory.
 const FILE: &str = "calibration.json";
 
-/// `calibration.json`: what belongs to one set of weights.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Calibrated {
-    /// The weights it was fitted for.
     pub weights_sha256: String,
-    /// Logit to probability.
     pub calibration: AffineCalibration,
-    /// Probability to decision.
     pub policy: DecisionPolicy,
-    /// What the scores and embeddings of known images look like.
     pub reference: Reference,
-    /// Prediction sets, one for each configured error rate; a bundle carries none.
+    /// Prediction sets, one per configured error rate; empty if read from a bundle.
     pub conformal: Vec<ConformalSets>,
-    /// How the choices above were judged; none for what was read from a bundle.
+    /// Evaluation of the choices above; `None` if read from a bundle.
     pub analysis: Option<Analysis>,
 }
 
-/// What was compared, on images that did not fit it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Analysis {
-    /// Ways from logit to probability.
-    pub methods: Vec<MethodJudgement>,
-    /// Ways to an operating point.
-    pub rules: Vec<RuleJudgement>,
-    /// The out-of-distribution score.
+    pub methods: Vec<MethodEvaluation>,
+    pub rules: Vec<RuleEvaluation>,
     pub ood: OodAnalysis,
 }
 
 impl Calibrated {
-    /// Reads the calibration of a run.
-    ///
-    /// # Errors
-    /// When there is none, or it was fitted for other weights.
     pub fn load(run: &RunDirectory, weights_sha256: &str) -> Result<Self> {
         let file = run.file(FILE);
-        let calibrated: Self = files::read_json(&file)?.with_context(|| {
-            format!("{}: does not exist; run `cxr-trainer calibrate` first", file.display())
-        })?;
+        let calibrated: Self = files::read_json(&file)?
+            .with_context(|| format!("{}: not found; run `cxr-trainer calibrate` first", file.display()))?;
         ensure!(
             calibrated.weights_sha256 == weights_sha256,
-            "{}: was fitted for other weights; run `cxr-trainer calibrate` again",
+            "{}: fitted for other weights; run `cxr-trainer calibrate` again",
             file.display()
         );
         Ok(calibrated)
     }
 
-    /// Calibrated probabilities of logits.
     pub fn probabilities(&self, logits: &[f64]) -> Vec<f64> {
         probabilities(self.calibration, logits)
     }
 
-    /// Out-of-distribution scores of embeddings.
-    ///
-    /// # Errors
-    /// When their length is another than the reference's.
     pub fn ood_scores(&self, embeddings: &[Vec<f32>]) -> Result<Vec<f64>> {
         distribution::scores_of(&self.reference.embedding, embeddings)
     }
 }
 
-/// Calibrated probabilities of logits.
 pub fn probabilities(calibration: AffineCalibration, logits: &[f64]) -> Vec<f64> {
     logits.iter().map(|logit| calibration.apply(*logit).value()).collect()
 }
 
-/// Refuses a calibrate fold that is too small to choose an operating point. `share` is the fold's share of the data.
-///
-/// # Errors
-/// Says how many images of which class are missing, and what a threshold would be worth that the positives at hand chose.
+/// Fails for a calibrate fold that is too small. `share` is the fold's share of the data.
 pub fn check_enough(census: &Census, config: &Calibration, share: f64) -> Result<()> {
     let least = config.min_per_class;
     let [negative, positive] = census.of_fold(policy::FOLD).map(|count| count.images);
-    let missing = [("negative", negative), ("positive", positive)]
-        .into_iter()
-        .filter(|(_, n)| *n < least)
-        .map(|(label, n)| (label, least - n))
-        .collect::<Vec<_>>();
+    let missing = missing([negative, positive], least);
     let listed =
-        |line: &dyn Fn(&(&str, usize)) -> String| missing.iter().map(line).collect::<Vec<_>>().join(" and ");
+        |text: &dyn Fn(&(&str, usize)) -> String| missing.iter().map(text).collect::<Vec<_>>().join(" and ");
     let target = config.target_sensitivity;
     ensure!(
         missing.is_empty(),
         "the calibrate fold has {negative} negative and {positive} positive images; trainer.calibration.min_per_class asks for {least} of \
-         each: {} are missing. The fold takes a share of {share} of the data: add about {} images in all, or raise \
-         trainer.data.calibrate_fraction. As long as nothing was trained in this run, it takes the new data or fraction; once something \
-         was, choose another --run. An operating point for sensitivity {target} that {positive} positives choose is only sure to have \
-         {:.2} on new patients (95 % confidence); with {least} it is {:.2}",
+         each: {} are missing. The fold gets a share of {share} of the data: add about {} images in all, or raise \
+         trainer.data.calibrate_fraction. Until something is trained in this run, it accepts new data or another fraction; after \
+         that, choose another --run. An operating point for sensitivity {target} that is chosen on {positive} positives is sure \
+         to reach only {:.2} on new patients (95 % confidence); on {least} it would be {:.2}",
         listed(&|(label, n)| format!("{n} more {label} images")),
         listed(&|(label, n)| format!("{:.0} more {label}", (*n as f64 / share).ceil())),
-        least_sensitivity(target, positive),
-        least_sensitivity(target, least)
+        sensitivity_lower_bound(target, positive),
+        sensitivity_lower_bound(target, least)
     );
     Ok(())
 }
 
-/// Fits calibration, operating point, prediction sets and reference, judges them, and writes them down.
-///
-/// # Errors
-/// When the fold is too small or the scores do not allow it.
 pub fn calibrate(trained: &TrainedRun) -> Result<Calibrated> {
     check_enough(&trained.census()?, &trained.config.calibration, trained.config.data.calibrate_fraction)?;
     let (config, seed) = (&trained.config.calibration, trained.config.seed);
@@ -144,7 +111,7 @@ pub fn calibrate(trained: &TrainedRun) -> Result<Calibrated> {
     let (select_pixels, select) = trained.score(Fold::Select)?;
     let (positive, select_positive) = (pixels.positive(), select_pixels.positive());
     let (groups, select_groups) = (patients(&pixels), patients(&select_pixels));
-    let calibration = fit(Scored::Network, &scores.logits, &positive)?;
+    let calibration = fit(ScoreSource::Network, &scores.logits, &positive)?;
     let (fitted, on_select) =
         (probabilities(calibration, &scores.logits), probabilities(calibration, &select.logits));
     let resamples = trained.config.evaluation.resamples;
@@ -161,7 +128,7 @@ pub fn calibrate(trained: &TrainedRun) -> Result<Calibrated> {
             config.cross_validation_parts,
             seed,
         )?,
-        rules: judge_rules(config, seed, &sample, &select_sample)?,
+        rules: evaluate_rules(config, seed, &sample, &select_sample)?,
         ood: distribution::analyse(trained, &embedding, &scores, (&select_pixels, &select))?,
     };
     let reference = Reference {
@@ -202,7 +169,7 @@ fn report(calibrated: &Calibrated) {
     ));
     for sets in &calibrated.conformal {
         say(format!(
-            "conformal sets at {}: negative up to {:.4}, positive from {:.4}",
+            "prediction sets at alpha {}: negative up to {:.4}, positive from {:.4}",
             sets.alpha, sets.normal_up_to, sets.pneumonia_from
         ));
     }
@@ -212,15 +179,14 @@ fn report(calibrated: &Calibrated) {
 }
 
 fn report_analysis(analysis: &Analysis) {
-    for MethodJudgement { method, cross_validated, select } in &analysis.methods {
-        let of = |figures: &comparison::CalibrationFigures| {
-            let Measured { value, ci95: [low, high], .. } = figures.ece;
-            format!("ECE {value:.4} [{low:.4}, {high:.4}], log loss {:.4}", figures.log_loss.value)
+    for MethodEvaluation { method, cross_validated, select } in &analysis.methods {
+        let text = |figures: &comparison::CalibrationFigures| {
+            format!("ECE {}, log loss {:.4}", measured(&figures.ece), figures.log_loss.value)
         };
-        let held_out = cross_validated.as_ref().map_or("no fit in a part of the fold".to_owned(), of);
-        say(format!("{:<12} cross-validated: {held_out}; on select: {}", method.name(), of(select)));
+        let held_out = cross_validated.as_ref().map_or("not possible without one part".to_owned(), text);
+        say(format!("{:<12} cross-validated: {held_out}; on select: {}", method.name(), text(select)));
     }
-    for RuleJudgement { rule, threshold, threshold_ci95: [low, high], cross_validated: cv, select } in
+    for RuleEvaluation { rule, threshold, threshold_ci95: [low, high], cross_validated: cv, select } in
         &analysis.rules
     {
         say(format!(
@@ -235,17 +201,11 @@ fn report_analysis(analysis: &Analysis) {
     for result in &analysis.ood.candidates {
         let altered: Vec<String> =
             result.altered.iter().map(|(name, share)| format!("{name} {:.2}", share.value)).collect();
-        let foreign = result
-            .development
-            .zip(result.held_out)
-            .map(|(half, other)| format!("; foreign {}/{} and {}/{}", half.k, half.n, other.k, other.n));
-        say(format!(
-            "{:<12} flags {}/{} of select{}; {}",
-            result.score.name(),
-            result.select.k,
-            result.select.n,
-            foreign.unwrap_or_default(),
-            altered.join(", ")
-        ));
+        let (name, select) = (result.score.name(), result.select);
+        let foreign = result.development.zip(result.held_out).map_or_else(String::new, |(half, other)| {
+            format!("; foreign images {}/{} and {}/{}", half.k, half.n, other.k, other.n)
+        });
+        let altered = altered.join(", ");
+        say(format!("{name:<12} flags {}/{} of select{foreign}; {altered}", select.k, select.n));
     }
 }

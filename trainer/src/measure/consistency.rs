@@ -1,64 +1,52 @@
-//! Consistency: does an untouched original get the same answer as the small JPEG copy that the network was trained and
-//! measured on? Both go the service's way: decode, accept, preprocess, ONNX Runtime, calibration, operating point.
+//! Consistency: whether an original gets the same decision as the small JPEG copy that the network was
+//! trained and evaluated on. Both are scored as the service does: decoding, acceptance, preprocessing, ONNX
+//! Runtime, calibration, threshold.
 
 pub mod depth;
-mod scorer;
 
+use crate::bundle;
 use crate::config::Data;
 use crate::data::entry::Entry;
 use crate::data::index::Index;
+use crate::data::recipe::Recipe;
 use crate::progress::say;
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
+use cxr::bundle::{Bundle, Variant};
+use cxr::{AffineCalibration, DecisionPolicy};
 use depth::DepthConsistency;
-pub use scorer::Scorer;
+use runtime::Session;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
-/// The file in the run directory.
 pub const FILE: &str = "consistency.json";
 
-/// One pair.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Pair {
-    /// Path below both roots.
     pub path: String,
-    /// Probability of the original.
     pub original: f64,
-    /// Probability of the copy.
     pub copy: f64,
-    /// Whether the verdicts differ.
     pub flipped: bool,
 }
 
-/// All pairs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Consistency {
     /// Digest of the weights, or of a bundle's graph.
     pub weights_sha256: String,
-    /// Operating point that decides what flips.
     pub threshold: f64,
-    /// Number of pairs.
     pub n: usize,
     /// Mean of `|original - copy|`.
     pub mean_absolute_difference: f64,
     /// Mean of `original - copy`.
     pub mean_signed_difference: f64,
-    /// Largest `|original - copy|`.
     pub largest_difference: f64,
-    /// Pairs whose verdicts differ.
     pub n_flipped: usize,
-    /// The originals as deep files; absent where it was not measured.
+    /// The originals as files of 16 bits; absent if not measured.
     #[serde(default)]
     pub deep: Option<DepthConsistency>,
-    /// The pairs.
     pub pairs: Vec<Pair>,
 }
 
 impl Consistency {
-    /// Scores every original below `originals` and its namesake below `copies`.
-    ///
-    /// # Errors
-    /// When a copy is missing or an image cannot be scored.
     pub fn measure(scorer: &mut Scorer, data: &Data, originals: &Path, copies: &Path) -> Result<Self> {
         let pairs = Index::scan_part(originals, data)?
             .entries
@@ -70,7 +58,7 @@ impl Consistency {
                 Ok(Pair { path: path.clone(), original, copy, flipped: flagged(original) != flagged(copy) })
             })
             .collect::<Result<Vec<Pair>>>()?;
-        ensure!(!pairs.is_empty(), "{}: holds no original", originals.display());
+        ensure!(!pairs.is_empty(), "{}: contains no originals", originals.display());
         let differences: Vec<f64> = pairs.iter().map(|pair| pair.original - pair.copy).collect();
         let mean = |values: &dyn Fn(f64) -> f64| {
             differences.iter().map(|d| values(*d)).sum::<f64>() / pairs.len() as f64
@@ -88,10 +76,9 @@ impl Consistency {
         })
     }
 
-    /// Prints the summary and every pair whose verdict differs.
     pub fn report(&self) {
         say(format!(
-            "originals against copies, {} pairs: |difference| {:.4} in the mean, {:.4} at most; signed {:+.4}; {} verdicts differ",
+            "originals against copies, {} pairs: mean absolute difference {:.4}, largest {:.4}, mean signed difference {:+.4}; {} decisions differ",
             self.n,
             self.mean_absolute_difference,
             self.largest_difference,
@@ -99,10 +86,45 @@ impl Consistency {
             self.n_flipped
         ));
         if let Some(deep) = &self.deep {
-            deep.report();
+            say(deep.to_string());
         }
         for pair in self.pairs.iter().filter(|pair| pair.flipped) {
             say(format!("  {}: original {:.4}, copy {:.4}", pair.path, pair.original, pair.copy));
         }
+    }
+}
+
+/// Scores single images as the service does.
+#[derive(Debug)]
+pub struct Scorer<'a> {
+    pub session: &'a mut Session,
+    pub recipe: Recipe,
+    pub calibration: AffineCalibration,
+    pub policy: &'a DecisionPolicy,
+    /// Digest of the weights, or of a bundle's graph.
+    pub weights_sha256: String,
+}
+
+impl<'a> Scorer<'a> {
+    pub fn of_bundle(bundle: &Bundle, variant: &'a Variant, session: &'a mut Session) -> Self {
+        Self {
+            session,
+            recipe: bundle::recipe(bundle),
+            calibration: variant.calibration,
+            policy: &variant.policy,
+            weights_sha256: bundle::graph_digest(bundle, variant),
+        }
+    }
+
+    fn probability(&mut self, file: &Path) -> Result<f64> {
+        let name = || file.display().to_string();
+        let bytes = std::fs::read(file).with_context(name)?;
+        self.probability_of(&bytes).with_context(name)
+    }
+
+    fn probability_of(&mut self, bytes: &[u8]) -> Result<f64> {
+        let input = self.recipe.prepare(bytes)?;
+        let logit = self.session.run(input.pixels(), 1)?.logits[0];
+        Ok(self.calibration.apply(f64::from(logit)).value())
     }
 }

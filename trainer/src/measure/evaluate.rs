@@ -1,4 +1,4 @@
-//! Evaluation: figures of one fold at the operating point, each with an interval from resampling patients.
+//! Evaluation of one fold: figures with intervals from resampling the patients.
 
 pub mod details;
 pub mod external;
@@ -15,7 +15,7 @@ use crate::data::ledger::{self, Look};
 use crate::data::pixels::Pixels;
 use crate::files;
 use crate::measure::calibrate::Calibrated;
-use crate::measure::sample::{CALIBRATION_BINS, Sample, patients};
+use crate::measure::sample::{Sample, patients};
 use crate::progress::say;
 use crate::run::environment::{git_commit, now};
 use crate::train::score::Scores;
@@ -28,40 +28,30 @@ use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use worst::Case;
 
-/// `evaluation-<fold>.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EvaluationFile {
-    /// Which fold.
     pub fold: Fold,
-    /// The weights that were evaluated.
     pub weights_sha256: String,
-    /// Digest of the calibration and policy they were evaluated with.
     pub calibration_sha256: String,
-    /// The operating point.
     pub threshold: f64,
-    /// Counts at the operating point.
     pub confusion: ConfusionMatrix,
-    /// The figures that the bundle carries.
     pub figures: FoldEvaluation,
-    /// All others.
     pub details: Details,
 }
 
 impl EvaluationFile {
-    /// The file of a fold.
     pub fn name(fold: Fold) -> String {
         format!("evaluation-{}.json", fold.name())
     }
 
-    /// What is on file for a fold, if it was measured with these weights and this calibration.
+    /// `None` unless measured with these weights and this calibration.
     pub fn load(trained: &TrainedRun, calibrated: &Calibrated, fold: Fold) -> Result<Option<Self>> {
-        let Some(found) = files::read_json::<Self>(&trained.run.file(&Self::name(fold)))? else {
-            return Ok(None);
-        };
-        let current =
-            found.weights_sha256 == trained.weights_sha256 && found.calibration_sha256 == digest(calibrated)?;
-        Ok(current.then_some(found))
+        let found: Option<Self> = files::read_json(&trained.run.file(&Self::name(fold)))?;
+        let calibration = digest(calibrated)?;
+        Ok(found.filter(|found| {
+            found.weights_sha256 == trained.weights_sha256 && found.calibration_sha256 == calibration
+        }))
     }
 }
 
@@ -74,24 +64,18 @@ pub(crate) fn digest(calibrated: &Calibrated) -> Result<String> {
     ))?))
 }
 
-/// What is evaluated, as the ledger names it.
+/// The model under evaluation, with what the ledger records about it.
 #[derive(Debug, Clone)]
 pub struct EvaluatedModel {
-    /// The run, or the bundle with its version.
     pub name: String,
-    /// Digest of the configuration that it was trained with.
     pub config_sha256: String,
-    /// Probability and decision.
     pub calibrated: Calibrated,
-    /// Where looks at the test fold are entered.
+    /// The file that records looks at the test fold.
     pub ledger: PathBuf,
 }
 
-/// Evaluates one fold of a run, writes figures and scores down and prints the table. `reason` says why the test split is
-/// looked at; the ledger gets its line before anything is printed.
-///
-/// # Errors
-/// When the fold is `train`, holds one class, or the test split is looked at without a reason.
+/// Evaluates one fold of a run; writes and prints the figures. The test split needs a `reason`, which the
+/// ledger records before anything is printed.
 pub fn evaluate(
     trained: &TrainedRun,
     calibrated: &Calibrated,
@@ -107,67 +91,44 @@ pub fn evaluate(
         ledger: trained.ledger(),
     };
     let evaluation = measure(&evaluated, trained.config, fold, reason, &pixels, &scores)?;
-    let table = scores_csv(&pixels, &scores, calibrated)?;
-    files::write_atomically(&trained.run.file(&format!("scores-{}.csv", fold.name())), &table)?;
-    write_worst(trained, calibrated, fold, &pixels, &scores)?;
     let (positive, probabilities) = (pixels.positive(), calibrated.probabilities(&scores.logits));
-    plots::write(
-        trained.run,
-        fold.name(),
-        (&probabilities, &positive),
-        evaluation.threshold,
-        &evaluation.details.calibration,
-    )?;
-    // Last: whoever finds it finds the rest as well.
-    files::write_json(&trained.run.file(&EvaluationFile::name(fold)), &evaluation)?;
-    Ok(evaluation.figures)
-}
-
-/// The table and the contact sheet of the worst cases.
-fn write_worst(
-    trained: &TrainedRun,
-    calibrated: &Calibrated,
-    fold: Fold,
-    pixels: &Pixels,
-    scores: &Scores,
-) -> Result<()> {
     let ood_scores = calibrated.ood_scores(&scores.embeddings)?;
-    let probabilities = calibrated.probabilities(&scores.logits);
     let cases: Vec<Case> = (0..pixels.len())
         .map(|i| Case {
             path: &pixels.entries[i].path,
             patient: &pixels.entries[i].patient,
-            positive: pixels.entries[i].positive,
+            positive: positive[i],
+            logit: scores.logits[i],
             probability: probabilities[i],
             ood_score: ood_scores[i],
             pixels: pixels.image(i),
         })
         .collect();
-    let (worst, threshold) =
-        (worst::worst(&cases, trained.config.evaluation.worst_cases), calibrated.policy.threshold);
-    let name = format!("worst-{}", fold.name());
-    let table = worst::csv(&worst, threshold)?;
-    files::write_atomically(&trained.run.file(&format!("{name}.csv")), &table)?;
-    trained.run.write_figure(&format!("{name}.png"), worst::sheet(&worst, pixels.size, threshold))
+    let (name, threshold) = (fold.name(), evaluation.threshold);
+    let file = |form: &str| trained.run.file(&format!("{form}-{name}.csv"));
+    files::write_atomically(&file("scores"), &scores_csv(&cases, threshold)?)?;
+    let worst = worst::worst(&cases, trained.config.evaluation.worst_cases);
+    files::write_atomically(&file("worst"), &worst::csv(&worst, threshold)?)?;
+    let sheet = worst::sheet(&worst, pixels.size, threshold);
+    trained.run.write_figure(&format!("worst-{name}.png"), sheet)?;
+    let calibration = &evaluation.details.calibration;
+    plots::write(trained.run, name, (&probabilities, &positive), threshold, calibration)?;
+    // Written last: if this file exists, so do the others.
+    files::write_json(&trained.run.file(&EvaluationFile::name(fold)), &evaluation)?;
+    Ok(evaluation.figures)
 }
 
-/// Refuses what may not be evaluated, before any image is read.
-///
-/// # Errors
-/// For the train fold, and for the test split without a reason.
+/// Fails for the train fold, and for the test split without a reason.
 pub fn check_look(fold: Fold, reason: Option<&str>) -> Result<()> {
     ensure!(fold != Fold::Train, "the train fold cannot be evaluated: the network has seen it");
     ensure!(
         fold != Fold::Test || reason.is_some(),
-        "every look at the test split is entered in the ledger: say why with --reason"
+        "every look at the test split is recorded in the ledger: state the reason with --reason"
     );
     Ok(())
 }
 
-/// From scores to figures: measured, entered in the ledger where it is a look at the test split, printed.
-///
-/// # Errors
-/// When the fold holds one class or the ledger cannot be written.
+/// Measures and prints the figures of scores. Records a look at the test split in the ledger.
 pub fn measure(
     evaluated: &EvaluatedModel,
     config: &Config,
@@ -187,7 +148,7 @@ pub fn measure(
         resamples: config.evaluation.resamples,
         seed: config.seed,
     };
-    let figures = sample.fold_evaluation(threshold, CALIBRATION_BINS)?;
+    let figures = sample.fold_evaluation(threshold)?;
     let names = config.evaluation.name_subgroups()?;
     let subgroups = subgroups::of_fold(pixels, &names, config.export.originals.as_deref());
     let subgroups = subgroups::measure(&subgroups, &sample, threshold);
@@ -228,26 +189,23 @@ fn print(figures: &FoldEvaluation, confusion: ConfusionMatrix, details: &Details
         let [low, high] = measured.ci95;
         say(format!("  {name:<12} {:.4}  [{low:.4}, {high:.4}]  n {}", measured.value, measured.n));
     }
-    say(format!("  {}", counted(confusion)));
+    say(format!("  {}", counts(confusion)));
     for line in details.lines() {
         say(format!("- {line}"));
     }
 }
 
-/// The four counts in words.
-fn counted(found: ConfusionMatrix) -> String {
-    let ConfusionMatrix { true_positives, false_positives, true_negatives, false_negatives } = found;
+fn counts(confusion: ConfusionMatrix) -> String {
+    let ConfusionMatrix { true_positives, false_positives, true_negatives, false_negatives } = confusion;
     format!(
         "true positives {true_positives}, false negatives {false_negatives}, false positives {false_positives}, true negatives \
          {true_negatives}"
     )
 }
 
-/// What a reader of the expected calibration error must know: in a resample some images stand twice and others not at all, so that
-/// its bins look worse calibrated than those of the images themselves.
+/// A resample repeats some images and omits others, so its bins look worse calibrated.
 pub const ECE_NOTE: &str = "Resampling makes the ECE larger than it is: its interval is cautious, and can begin above the value itself.";
 
-/// The figures by name, in the order in which they are shown.
 pub fn rows(figures: &FoldEvaluation) -> [(&'static str, Measured); 8] {
     [
         ("AUC", figures.auc),
@@ -261,21 +219,18 @@ pub fn rows(figures: &FoldEvaluation) -> [(&'static str, Measured); 8] {
     ]
 }
 
-fn scores_csv(pixels: &Pixels, scores: &Scores, calibrated: &Calibrated) -> Result<Vec<u8>> {
-    let ood_scores = calibrated.ood_scores(&scores.embeddings)?;
-    let rows =
-        pixels.entries.iter().zip(&scores.logits).zip(ood_scores).map(|((entry, logit), ood_score)| {
-            let probability = calibrated.calibration.apply(*logit).value();
-            [
-                entry.path.clone(),
-                entry.patient.clone(),
-                u8::from(entry.positive).to_string(),
-                format!("{logit:.6}"),
-                format!("{probability:.6}"),
-                u8::from(probability >= calibrated.policy.threshold).to_string(),
-                format!("{ood_score:.4}"),
-            ]
-        });
+fn scores_csv(cases: &[Case], threshold: f64) -> Result<Vec<u8>> {
+    let rows = cases.iter().map(|case| {
+        [
+            case.path.to_owned(),
+            case.patient.to_owned(),
+            u8::from(case.positive).to_string(),
+            format!("{:.6}", case.logit),
+            format!("{:.6}", case.probability),
+            u8::from(case.probability >= threshold).to_string(),
+            format!("{:.4}", case.ood_score),
+        ]
+    });
     files::csv(["path", "patient", "positive", "logit", "probability", "flagged", "ood_score"], rows)
 }
 
@@ -287,6 +242,6 @@ mod tests {
     fn counts_are_printed_in_words() {
         let found = ConfusionMatrix::at(&[0.9, 0.8, 0.1], &[true, false, false], 0.5);
         let words = "true positives 1, false negatives 0, false positives 1, true negatives 1";
-        assert_eq!(counted(found), words);
+        assert_eq!(counts(found), words);
     }
 }

@@ -1,9 +1,8 @@
-//! Explanations: whether the maps are what they claim to be, whether they depend on what was learnt, where they lie, and
-//! what they look like. All on the select fold; every step is written down as it is finished.
+//! Explanations on the select fold: checks that the maps are Grad-CAM and depend on the weights, their
+//! distribution over the image, and example overlays. Each step is written as soon as it is finished.
 
 pub mod agreement;
 pub mod maps;
-mod outcome;
 pub mod overlays;
 pub mod randomisation;
 pub mod saliency;
@@ -18,46 +17,34 @@ use agreement::Agreement;
 use anyhow::Result;
 use cxr::analysis::scoring::confusion::ConfusionMatrix;
 use maps::Maps;
-pub use outcome::Outcome;
 use overlays::Overlay;
 use randomisation::Randomisation;
 use saliency::Saliency;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
-/// The file in the run directory.
 const FILE: &str = "explain.json";
-/// What stands for the share of saliency on the lungs.
 const NO_LUNGS: &str = "not measured: no lung segmentation";
 
 /// `explain.json`; a step is absent until it is done.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Explanation {
-    /// The weights that were explained.
     pub weights_sha256: String,
-    /// The fold, `select`.
     pub fold: Fold,
-    /// Images.
     pub n: usize,
-    /// Operating point on the calibrated probability, which decides the outcomes.
     pub threshold: f64,
-    /// Counts at the operating point.
     pub confusion: ConfusionMatrix,
-    /// Grad-CAM against the map of the exported graph.
     pub agreement: Option<Agreement>,
-    /// Whether the maps depend on what was learnt.
     pub randomisation: Option<Randomisation>,
-    /// How much of them lies on the border and in the corners.
     pub saliency: Option<Saliency>,
-    /// How much of them lies on the lungs, or why that is not known.
+    /// Why the share on the lungs is not measured.
     pub lung_field: String,
-    /// Pictures, below the run directory; the contact sheet holds all of them.
     pub overlays: Option<Vec<Overlay>>,
 }
 
 impl Explanation {
-    /// What is on file for a run, if it was made with these weights and this operating point.
+    /// `None` unless made with these weights and this operating point.
     pub fn load(run: &RunDirectory, weights_sha256: &str, threshold: f64) -> Result<Option<Self>> {
         let found: Option<Self> = files::read_json(&run.file(FILE))?;
         Ok(found.filter(|found| {
@@ -66,10 +53,7 @@ impl Explanation {
     }
 }
 
-/// Explains a trained run, step by step.
-///
-/// # Errors
-/// When the graph's maps are not Grad-CAM, scoring fails or a file cannot be written.
+/// Explains a trained run; continues with the first step that is not on file.
 pub fn explain(trained: &TrainedRun, calibrated: &Calibrated, onnxruntime: &Path) -> Result<Explanation> {
     let threshold = calibrated.policy.threshold;
     let maps = Maps::of(trained, calibrated)?;

@@ -1,39 +1,34 @@
-//! The colour scale of a variant's heatmaps, from the maps of the select fold (docs/decisions/0014-one-scale-for-heatmaps.md).
+//! The colour scale of a variant's heatmaps (docs/decisions/0014-one-scale-for-heatmaps.md).
 
 use crate::data::folds::Fold;
 use cxr::heatmap::{HeatmapScale, ScaleOrigin};
 use std::fmt::Write as _;
 
-/// Nothing is drawn below this quantile of the negatives that are called negative: one clear negative in a hundred shows a spot.
+/// The scale begins at this quantile of the true negatives: one in a hundred shows a spot.
 const LOW_QUANTILE: f64 = 0.99;
-/// The last colour is reached at this quantile of the positives that are called positive.
+/// The scale ends at this quantile of the true positives.
 const HIGH_QUANTILE: f64 = 0.95;
-/// Fewer images of either group give no scale: the quantiles would be single images.
+/// Least number of true positives and of true negatives; with fewer, the quantiles are single images.
 const MIN_IMAGES: usize = 20;
-/// Where the heart is on a frontal radiograph, as shares of width and height.
+/// The region of the heart on a frontal radiograph, as shares of width and height.
 const MIDDLE: [[f64; 2]; 2] = [[1.0 / 3.0, 2.0 / 3.0], [0.4, 0.9]];
 
-/// What was measured of a fold's maps.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct MapFigures {
-    /// The scale; none where the fold does not allow one.
-    pub(crate) scale: Option<HeatmapScale>,
-    /// Why there is none; empty where there is one.
-    without: String,
-    /// Where the strongest cell lies.
+    /// Or why the fold gives none.
+    pub(crate) scale: Result<HeatmapScale, String>,
     pub(crate) peaks: Peaks,
 }
 
-/// How often the strongest cell lies in the middle, where the heart is.
+/// How often a map's peak lies in the middle, of how many images.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Peaks {
-    /// Positives that are called positive: in the middle, and all.
+    /// Flagged positives.
     pub(crate) positive: [usize; 2],
-    /// All negatives.
     pub(crate) negative: [usize; 2],
 }
 
-/// An image's map in short.
+/// The strongest cell of an image's map.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Peak {
     pub(crate) value: f32,
@@ -43,7 +38,6 @@ pub(crate) struct Peak {
 }
 
 impl Peak {
-    /// Of a map, row-major.
     pub(crate) fn of(cam: &[f32], (columns, rows): (u32, u32), positive: bool, flagged: bool) -> Self {
         let (cell, value) =
             (0..).zip(cam).max_by(|a, b| a.1.total_cmp(b.1)).map_or((0, 0.0), |(i, v)| (i, *v));
@@ -56,28 +50,25 @@ impl Peak {
 }
 
 impl MapFigures {
-    /// Of the select fold's maps.
     pub(crate) fn of(peaks: &[Peak]) -> Self {
         let flagged = |peak: &&Peak| peak.positive && peak.flagged;
         let count = |of: &dyn Fn(&&Peak) -> bool| {
             let n = peaks.iter().filter(of);
             [n.clone().filter(|peak| peak.in_the_middle).count(), n.count()]
         };
-        let peaks_found = Peaks { positive: count(&flagged), negative: count(&|peak| !peak.positive) };
-        match scale(peaks) {
-            Ok(scale) => Self { scale: Some(scale), without: String::new(), peaks: peaks_found },
-            Err(without) => Self { scale: None, without, peaks: peaks_found },
+        Self {
+            scale: scale(peaks),
+            peaks: Peaks { positive: count(&flagged), negative: count(&|peak| !peak.positive) },
         }
     }
 
-    /// The card's section about the heatmaps.
     pub(crate) fn section(&self) -> String {
         let mut text = format!("{HEADING}\n");
         // Writing to a String cannot fail.
         let _ = match &self.scale {
-            Some(HeatmapScale { low, high, chosen }) => writeln!(
+            Ok(HeatmapScale { low, high, chosen }) => writeln!(
                 text,
-                "- One scale for all images, from the {} fold: nothing is drawn below {low:.3}, the {} quantile of the strongest place of\n  {} negatives that are not flagged; the last colour begins at {high:.3}, the {} quantile of {} flagged positives, of which\n  {:.1} % show something.",
+                "- One scale for all images, from the {} fold: nothing is drawn below {low:.3}, the {} quantile of the peaks of {}\n  negatives that are not flagged; the last colour begins at {high:.3}, the {} quantile of {} flagged positives, of which\n  {:.1} % show something.",
                 chosen.fold,
                 chosen.low_quantile,
                 chosen.n_negative,
@@ -85,37 +76,35 @@ impl MapFigures {
                 chosen.n_positive,
                 100.0 * chosen.drawn_positive
             ),
-            None => writeln!(text, "- No heatmaps: {}.", self.without),
+            Err(reason) => writeln!(text, "- No heatmaps: {reason}."),
         };
         let Peaks { positive: [k_positive, n_positive], negative: [k_negative, n_negative] } = self.peaks;
         let [[left, right], [top, bottom]] = MIDDLE;
         let _ = writeln!(
             text,
-            "- What it cannot show: where the disease is. The strongest place of the map lies in the middle of the image, where the heart\n  is ({:.0} % of the area), in {k_positive} of {n_positive} flagged positives and in {k_negative} of {n_negative} negatives of select.",
+            "- The map does not localise disease: its peak lies in the middle of the image, where the heart is ({:.0} % of the area),\n  in {k_positive} of {n_positive} flagged positives and in {k_negative} of {n_negative} negatives of select.",
             100.0 * (right - left) * (bottom - top)
         );
         text
     }
 }
 
-/// The section's heading.
 pub(crate) const HEADING: &str = "### Heatmap\n";
 
 impl std::fmt::Display for MapFigures {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Peaks { positive: [k_positive, n_positive], negative: [k_negative, n_negative] } = self.peaks;
         match &self.scale {
-            Some(scale) => write!(f, "heatmaps from {:.4} to {:.4}", scale.low, scale.high)?,
-            None => write!(f, "no heatmaps: {}", self.without)?,
+            Ok(scale) => write!(f, "heatmaps from {:.4} to {:.4}", scale.low, scale.high)?,
+            Err(reason) => write!(f, "no heatmaps: {reason}")?,
         }
         write!(
             f,
-            "; strongest place in the middle: {k_positive} of {n_positive} flagged positives, {k_negative} of {n_negative} negatives"
+            "; peak in the middle: {k_positive} of {n_positive} flagged positives, {k_negative} of {n_negative} negatives"
         )
     }
 }
 
-/// The scale, or why there is none.
 fn scale(peaks: &[Peak]) -> Result<HeatmapScale, String> {
     let values = |positive: bool, flagged: bool| {
         let group = peaks.iter().filter(|peak| peak.positive == positive && peak.flagged == flagged);
@@ -126,7 +115,7 @@ fn scale(peaks: &[Peak]) -> Result<HeatmapScale, String> {
     let (negative, positive) = (values(false, false), values(true, true));
     if negative.len().min(positive.len()) < MIN_IMAGES {
         return Err(format!(
-            "too few images of the select fold are called right: {} negatives and {} positives, where a scale wants {MIN_IMAGES} of each",
+            "too few correct decisions on the select fold: {} negatives and {} positives, while a scale needs {MIN_IMAGES} of each",
             negative.len(),
             positive.len()
         ));
@@ -148,7 +137,7 @@ fn scale(peaks: &[Peak]) -> Result<HeatmapScale, String> {
     if scale.is_valid() {
         Ok(scale)
     } else {
-        Err("the maps do not tell the classes of the select fold apart: positives show no stronger place than negatives".to_owned())
+        Err("the maps do not separate the classes of the select fold: the peaks of positives are no higher than those of negatives".to_owned())
     }
 }
 
@@ -172,7 +161,7 @@ mod tests {
     fn the_scale_begins_above_clear_negatives_and_ends_among_clear_positives() {
         let mut all = peaks((0..=100).map(|value| value as f32 / 100.0), false);
         all.extend(peaks((0..=100).map(|value| 2.0 + value as f32 / 100.0), true));
-        // Wrong calls do not move it.
+        // Errors do not affect it.
         all.push(Peak { value: 50.0, in_the_middle: false, positive: false, flagged: true });
         let figures = MapFigures::of(&all);
         let scale = figures.scale.as_ref().unwrap();
@@ -186,21 +175,21 @@ mod tests {
     }
 
     #[test]
-    fn few_images_or_maps_that_say_nothing_give_no_scale() {
+    fn few_images_or_equal_maps_give_no_scale() {
         let mut few = peaks((0..30).map(|_| 0.5), false);
         few.extend(peaks((0..19).map(|_| 3.0), true));
         let of_few = MapFigures::of(&few);
-        assert_eq!(of_few.scale, None);
+        assert!(of_few.scale.is_err());
         assert!(of_few.section().contains("30 negatives and 19 positives"), "{}", of_few.section());
         let mut alike = peaks((0..30).map(|_| 0.5), false);
         alike.extend(peaks((0..30).map(|_| 0.5), true));
         let of_alike = MapFigures::of(&alike);
-        assert_eq!(of_alike.scale, None);
-        assert!(of_alike.section().contains("do not tell the classes"), "{}", of_alike.section());
+        assert!(of_alike.scale.is_err());
+        assert!(of_alike.section().contains("do not separate the classes"), "{}", of_alike.section());
     }
 
     #[test]
-    fn the_strongest_place_is_found_in_the_map() {
+    fn the_peak_of_a_map_is_found() {
         let mut cam = vec![0.0; 49];
         cam[4 * 7 + 4] = 2.0;
         let middle = Peak::of(&cam, (7, 7), true, true);

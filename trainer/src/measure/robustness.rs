@@ -1,12 +1,11 @@
-//! Robustness: what corruptions do to the figures of the select fold, which shortcuts the data offers and the network
-//! takes, and which mitigations help. Judged on select: the test split plays no part here.
+//! Robustness on the select fold: figures under corruptions, shortcuts that the data offers and the network
+//! takes, and mitigations. The test split is not used.
 
 mod adapt;
 pub mod classifier;
 pub mod compare;
 pub mod corruptions;
 pub mod figures;
-mod headers;
 pub mod mitigations;
 pub mod model;
 pub mod plot;
@@ -24,36 +23,25 @@ use probes::{Probes, measure_probes};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
-/// The file in the run directory.
 pub const FILE: &str = "robustness.json";
 
-/// `robustness.json`: one model on the select fold. A part that was not asked for is absent.
+/// `robustness.json`: one model on the select fold. A part that was not requested is absent.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Robustness {
-    /// The run, or the bundle with its version.
     pub subject: String,
-    /// The weights, or the graph of the bundle, that was measured.
+    /// Digest of the weights, or of the bundle's graph.
     pub weights_sha256: String,
-    /// The fold, `select`.
     pub fold: Fold,
-    /// Images.
     pub n: usize,
-    /// Positives among them.
     pub n_positive: usize,
-    /// Operating point on the calibrated probability.
     pub threshold: f64,
-    /// The fold as it is.
     pub clean: Figures,
-    /// The fold under corruptions.
     pub corruptions: Option<CorruptionSuite>,
-    /// Shortcuts that the data offers, and whether the network takes them.
     pub probes: Option<Probes>,
-    /// What helps without training again.
     pub mitigations: Option<Vec<Mitigation>>,
 }
 
-/// What can be measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Part {
     /// AUC and log loss under graded corruptions.
@@ -65,59 +53,57 @@ pub enum Part {
 }
 
 impl Part {
-    /// All of them.
     pub const ALL: [Self; 3] = [Self::Corruptions, Self::Probes, Self::Mitigations];
 }
 
 impl Robustness {
-    /// What is on file in a folder, if anything is.
     pub fn load(folder: &Path) -> Result<Option<Self>> {
         files::read_json(&folder.join(FILE))
     }
 }
 
-/// Measures the parts asked for and writes them down; parts on file that belong to the same weights and operating point
-/// stay.
+/// Measures the requested parts and writes `robustness.json` after each. Other parts on file stay if they
+/// belong to this model, operating point and fold.
 pub fn robustness(model: &mut ModelUnderTest, severities: &[u8], parts: &[Part]) -> Result<Robustness> {
-    let clean_logits = model.clean()?;
-    let clean = model.figures(&clean_logits)?;
+    let logits = model.clean()?;
+    let clean = model.figures(&logits)?;
     say(format!("{} on the select fold, {} images", model.name, model.n()));
     say(format!("  {:<18} {clean}", "clean"));
-    let positive = model.positive();
     let mut result = Robustness {
         subject: model.name.clone(),
         weights_sha256: model.weights_sha256.clone(),
         fold: Fold::Select,
-        n: positive.len(),
-        n_positive: positive.iter().filter(|label| **label).count(),
-        threshold: model.threshold,
+        n: model.n(),
+        n_positive: model.evaluator.n(true),
+        threshold: model.evaluator.threshold,
         clean,
         corruptions: None,
         probes: None,
         mitigations: None,
     };
-    // Parts measured before stay as long as they belong to this model, operating point and fold.
     let known = Robustness::load(&model.output)?;
-    if let Some(known) =
-        known.filter(|known| (&known.weights_sha256, &known.clean) == (&result.weights_sha256, &result.clean))
-    {
+    let is_current =
+        |known: &Robustness| known.weights_sha256 == result.weights_sha256 && known.clean == clean;
+    if let Some(known) = known.filter(is_current) {
         // The run may have been renamed since.
         result = Robustness { subject: result.subject, ..known };
     }
+    let file = model.output.join(FILE);
+    let write = |result: &Robustness| files::write_json(&file, result);
     if parts.contains(&Part::Corruptions) {
         let suite = measure_corruptions(model, severities)?;
         let figure = plot::auc_by_severity(&result.clean, &suite)?;
         files::write_atomically(&model.figure("robustness-auc.svg")?, figure.as_bytes())?;
         result.corruptions = Some(suite);
-        files::write_json(&model.output.join(FILE), &result)?;
+        write(&result)?;
     }
     if parts.contains(&Part::Probes) {
         result.probes = Some(measure_probes(model)?);
-        files::write_json(&model.output.join(FILE), &result)?;
+        write(&result)?;
     }
     if parts.contains(&Part::Mitigations) {
         result.mitigations = Some(measure_mitigations(model)?);
-        files::write_json(&model.output.join(FILE), &result)?;
+        write(&result)?;
     }
     Ok(result)
 }

@@ -1,26 +1,32 @@
-//! Sample size: how many more images an interval needs, and how certain an operating point is.
+//! Sample sizes: how many more images an interval needs, and how certain an operating point is.
 
 use cxr::bundle::Measured;
 
 /// Images of each class: negative, positive.
 pub type Classes = [usize; 2];
 
-/// Beyond this many times the images at hand an estimate is of no use: the figure lies on the bound itself.
-const MOST: usize = 20;
+/// No estimate beyond this many times the present number of images: the figure is too close to the bound.
+const MAX_FACTOR: usize = 20;
 
 /// Standard normal quantile of a two-sided 95 % interval.
 const Z: f64 = 1.959_963_984_540_054;
 
-/// How an interval came about.
+/// How many images of each class are missing to have at least `least` of both.
+pub(crate) fn missing([negative, positive]: Classes, least: usize) -> Vec<(&'static str, usize)> {
+    let mut missing =
+        vec![("negative", least.saturating_sub(negative)), ("positive", least.saturating_sub(positive))];
+    missing.retain(|(_, n)| *n > 0);
+    missing
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Method {
-    /// Resampled patients.
+pub enum IntervalMethod {
     Bootstrap,
-    /// Wilson's score interval on so many images, or patients where those are fewer.
+    /// Wilson's score interval for this number of images, or of patients if those are fewer.
     Wilson(usize),
 }
 
-impl std::fmt::Display for Method {
+impl std::fmt::Display for IntervalMethod {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Bootstrap => write!(f, "bootstrap"),
@@ -29,8 +35,8 @@ impl std::fmt::Display for Method {
     }
 }
 
-/// Wilson's 95 % score interval (1927) of a share of `n`, as in `cxr::analysis::scoring::proportion`, for a share that need not be a whole number
-/// of `n`.
+/// Wilson's 95 % score interval (1927) of a share of `n`. Unlike `cxr::analysis::scoring::proportion`, it
+/// accepts any share, not only multiples of `1 / n`.
 fn wilson(share: f64, n: usize) -> [f64; 2] {
     let n = n as f64;
     let scale = 1.0 + Z * Z / n;
@@ -39,21 +45,22 @@ fn wilson(share: f64, n: usize) -> [f64; 2] {
     [(centre - half).max(0.0), (centre + half).min(1.0)]
 }
 
-/// A share with the wider of two intervals: the measured one, from resampling, and Wilson's on the images, or on the patients where they
-/// are fewer. Resampling 14 of 14 gives nothing but 14 of 14, although 11 of 14 would be no surprise.
-pub fn wider(share: &Measured, patients: usize) -> (Measured, Method) {
+/// A share with the wider of two intervals: the measured bootstrap interval, or Wilson's for the number of
+/// images, or of patients if those are fewer. The bootstrap gives 14 of 14 an interval without width,
+/// although its lower end is uncertain.
+pub fn with_wider_interval(share: &Measured, patients: usize) -> (Measured, IntervalMethod) {
     let n = share.n.min(patients).max(1);
     let [low, high] = wilson(share.value, n);
     if high - low > share.ci95[1] - share.ci95[0] {
-        (Measured { ci95: [low, high], ..*share }, Method::Wilson(n))
+        (Measured { ci95: [low, high], ..*share }, IntervalMethod::Wilson(n))
     } else {
-        (*share, Method::Bootstrap)
+        (*share, IntervalMethod::Bootstrap)
     }
 }
 
-/// Standard error of an area under the ROC curve (Hanley and McNeil 1982, Radiology 143): with `Q1 = A / (2 - A)` and
-/// `Q2 = 2 A^2 / (1 + A)` its square is `(A (1 - A) + (n1 - 1) (Q1 - A^2) + (n0 - 1) (Q2 - A^2)) / (n0 n1)`, for `n1` positives
-/// and `n0` negatives.
+/// Standard error of an area under the ROC curve (Hanley and McNeil 1982, Radiology 143): with `Q1 = A / (2 -
+/// A)` and `Q2 = 2 A^2 / (1 + A)` its square is `(A (1 - A) + (n1 - 1) (Q1 - A^2) + (n0 - 1) (Q2 - A^2)) /
+/// (n0 n1)`, for `n1` positives and `n0` negatives.
 pub fn standard_error(auc: f64, [negative, positive]: Classes) -> f64 {
     let (q1, q2) = (auc / (2.0 - auc), 2.0 * auc * auc / (1.0 + auc));
     let (n0, n1) = (negative as f64, positive as f64);
@@ -61,16 +68,17 @@ pub fn standard_error(auc: f64, [negative, positive]: Classes) -> f64 {
     (sum.max(0.0) / (n0 * n1)).sqrt()
 }
 
-/// How many more images of each class would lift the lower end of an area's interval to the bound, if the area stays what it
-/// is. The interval is taken to shrink as [`standard_error`] does, from the width that was measured: that one knows how many
-/// images a patient has. Each image is added to the class that narrows the interval more.
+/// How many more images of each class would raise the lower end of an AUC's interval to the bound, if the AUC
+/// stays the same. Assumes that the interval shrinks in proportion to [`standard_error`], starting at the
+/// measured width, which accounts for several images per patient. Adds each image to the class that narrows
+/// the interval more.
 ///
-/// None where the area does not lie above the bound, or so little that no sensible number of images would show it.
+/// `None` if the AUC does not exceed the bound, or by too little for a realistic number of images.
 pub fn more_for_auc(auc: &Measured, bound: f64, n: Classes) -> Option<Classes> {
     let wanted = standard_error(auc.value, n) * shrinkage(auc, bound)?;
     let mut found = n;
     while standard_error(auc.value, found) > wanted {
-        if found[0] + found[1] > MOST * (n[0] + n[1]) {
+        if found[0] + found[1] > MAX_FACTOR * (n[0] + n[1]) {
             return None;
         }
         let with = |class: usize| {
@@ -84,36 +92,34 @@ pub fn more_for_auc(auc: &Measured, bound: f64, n: Classes) -> Option<Classes> {
     Some([found[0] - n[0], found[1] - n[1]])
 }
 
-/// How many more images would lift the lower end of a share's interval to the bound, if the share stays what it is. The interval
-/// is taken to shrink as Wilson's does (1927; `cxr::analysis::scoring::proportion`), from the width that was measured.
-///
-/// None as for [`more_for_auc`].
+/// As [`more_for_auc`], for a share whose interval is assumed to shrink as Wilson's does.
 pub fn more_for_share(share: &Measured, bound: f64) -> Option<usize> {
     let n = share.n;
     let below = |n: usize| share.value - wilson(share.value, n)[0];
     let wanted = below(n) * shrinkage(share, bound)?;
-    (n..=MOST * n).find(|larger| below(*larger) <= wanted).map(|larger| larger - n)
+    (n..=MAX_FACTOR * n).find(|larger| below(*larger) <= wanted).map(|larger| larger - n)
 }
 
-/// By which factor the part of an interval below its value must shrink to end at the bound.
+/// The factor by which the lower half of an interval must shrink to end at the bound.
 fn shrinkage(measured: &Measured, bound: f64) -> Option<f64> {
     let (room, width) = (measured.value - bound, measured.value - measured.ci95[0]);
     (room > 0.0 && width > 0.0).then_some(room / width)
 }
 
-/// The sensitivity that a threshold has on new patients at least, with 95 % confidence, when it was chosen as the highest that
-/// reaches `target` on `n` positives.
+/// Lower 95 % confidence bound of the sensitivity on new patients, for the highest threshold that reaches
+/// `target` on `n` positives.
 ///
-/// The rule misses `k = floor(n (1 - target))` of them: its threshold is an order statistic, above which the share of all
-/// positives is distributed as Beta(n - k, k + 1) whatever their scores are (Wilks 1941, Annals of Mathematical Statistics 12).
-/// Its 5 % quantile is the one-sided lower limit of Clopper and Pearson (1934) for `n - k` of `n`.
-pub fn least_sensitivity(target: f64, n: usize) -> f64 {
-    // The tolerance keeps 50 x 0.02 from being 0.99999.
+/// That threshold misses `k = floor(n (1 - target))` of them. It is an order statistic: the share of all
+/// positives above it follows Beta(n - k, k + 1) for any distribution of scores (Wilks 1941, Annals of
+/// Mathematical Statistics 12). The 5 % quantile is the one-sided lower limit of Clopper and Pearson (1934)
+/// for `n - k` of `n`.
+pub fn sensitivity_lower_bound(target: f64, n: usize) -> f64 {
+    // Without the tolerance, 50 x 0.02 rounds down to 0.
     let missed = (n as f64 * (1.0 - target) + 1e-9).floor().max(0.0) as usize;
     let (mut low, mut high) = (0.0, 1.0);
     for _ in 0..60 {
         let middle = 0.5 * (low + high);
-        if at_most(missed, n, 1.0 - middle) < 0.05 {
+        if binomial_cdf(missed, n, 1.0 - middle) < 0.05 {
             low = middle;
         } else {
             high = middle;
@@ -123,7 +129,7 @@ pub fn least_sensitivity(target: f64, n: usize) -> f64 {
 }
 
 /// Probability of at most `k` successes in `n` trials of probability `share`.
-fn at_most(k: usize, n: usize, share: f64) -> f64 {
+fn binomial_cdf(k: usize, n: usize, share: f64) -> f64 {
     let mut logarithm = n as f64 * (1.0 - share).ln();
     let mut sum = logarithm.exp();
     for i in 0..k.min(n) {
@@ -143,14 +149,14 @@ mod tests {
     }
 
     #[test]
-    fn the_error_is_hanleys_and_mcneils() {
+    fn standard_error_matches_hanley_and_mcneil() {
         // Their table II: 51 abnormal and 58 normal images, area 0.893.
         assert!((standard_error(0.893, [58, 51]) - 0.032).abs() < 1e-3);
         assert!(standard_error(1.0, [5, 5]).abs() < 1e-12);
     }
 
     #[test]
-    fn the_scarce_class_is_asked_for_and_a_figure_at_the_bound_needs_more_than_can_be_said() {
+    fn more_of_the_scarce_class_is_needed_and_no_number_is_given_at_the_bound() {
         let auc = measured(0.93, 0.83, 40);
         let [negative, positive] = more_for_auc(&auc, 0.85, [30, 10]).unwrap();
         assert!(positive > negative, "{negative} {positive}");
@@ -171,32 +177,32 @@ mod tests {
     }
 
     #[test]
-    fn an_interval_without_width_gives_way_to_wilsons() {
+    fn wilsons_interval_replaces_one_without_width() {
         let all = Measured { value: 1.0, ci95: [1.0, 1.0], n: 14 };
-        let (found, method) = wider(&all, 20);
-        assert_eq!(method, Method::Wilson(14));
+        let (found, method) = with_wider_interval(&all, 20);
+        assert_eq!(method, IntervalMethod::Wilson(14));
         for (found, expected) in found.ci95.into_iter().zip(Proportion::new(14, 14).ci95) {
             assert!((found - expected).abs() < 1e-12, "{found} {expected}");
         }
         // Two images a patient say less than as many patients do.
-        let (of_patients, method) = wider(&all, 7);
-        assert_eq!(method, Method::Wilson(7));
+        let (of_patients, method) = with_wider_interval(&all, 7);
+        assert_eq!(method, IntervalMethod::Wilson(7));
         assert!(of_patients.ci95[0] < found.ci95[0]);
         let wide = Measured { value: 0.5, ci95: [0.1, 0.9], n: 40 };
-        assert_eq!(wider(&wide, 20), (wide, Method::Bootstrap));
+        assert_eq!(with_wider_interval(&wide, 20), (wide, IntervalMethod::Bootstrap));
     }
 
     #[test]
-    fn a_figure_within_a_hair_of_the_bound_names_no_number() {
+    fn no_number_is_given_just_above_the_bound() {
         let share = Measured { value: 12.0 / 14.0, ci95: Proportion::new(12, 14).ci95, n: 14 };
         assert_eq!(more_for_share(&share, 0.85), None);
         assert!(more_for_share(&share, 0.7).is_some());
     }
 
     #[test]
-    fn few_positives_choose_a_loose_threshold() {
+    fn few_positives_give_a_low_bound_of_sensitivity() {
         for (n, expected) in [(12, 0.779), (50, 0.909), (100, 0.924), (200, 0.942)] {
-            let found = least_sensitivity(0.97, n);
+            let found = sensitivity_lower_bound(0.97, n);
             assert!((found - expected).abs() < 1e-3, "{n}: {found}");
         }
     }

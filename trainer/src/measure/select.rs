@@ -1,4 +1,4 @@
-//! The select fold through a variant: the scale of its heatmaps, and how many images it refers.
+//! A variant on the select fold: the scale of its heatmaps, and the number of images that it refers.
 
 use super::heatmap::{MapFigures, Peak};
 use crate::data::pixels::Pixels;
@@ -8,21 +8,14 @@ use cxr::embedding::EmbeddingReference;
 use cxr::{AffineCalibration, DecisionPolicy};
 use runtime::Session;
 
-/// What was measured.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct OnSelect {
-    /// The maps.
     pub(crate) maps: MapFigures,
-    /// Positives that are out of distribution, and all.
+    /// Out of distribution, and all.
     pub(crate) referred_positive: [usize; 2],
-    /// Negatives that are out of distribution, and all.
     pub(crate) referred_negative: [usize; 2],
 }
 
-/// Runs the fold through a session.
-///
-/// # Errors
-/// When ONNX Runtime fails or an embedding does not fit the reference.
 pub(crate) fn measure(
     session: &mut Session,
     pixels: &Pixels,
@@ -38,9 +31,9 @@ pub(crate) fn measure(
         let probability = calibration.apply(f64::from(outputs.logits[0])).value();
         let flagged = probability >= policy.threshold;
         peaks.push(Peak::of(&outputs.cam, outputs.cam_size, positive, flagged));
-        let foreign = embedding.locate(&outputs.embedding)?.ood_score > policy.ood_threshold;
+        let is_ood = embedding.locate(&outputs.embedding)?.ood_score > policy.ood_threshold;
         let [k, n] = &mut referred[usize::from(positive)];
-        *k += usize::from(foreign);
+        *k += usize::from(is_ood);
         *n += 1;
         meter.advance(1, String::new);
     }
@@ -52,7 +45,6 @@ pub(crate) fn measure(
 }
 
 impl OnSelect {
-    /// One sentence.
     pub(crate) fn referred(&self) -> String {
         let ([positive, n_positive], [negative, n_negative]) =
             (self.referred_positive, self.referred_negative);
@@ -63,7 +55,6 @@ impl OnSelect {
         )
     }
 
-    /// The card's section about them.
     pub(crate) fn referred_section(&self) -> String {
         format!(
             "{REFERRED}\n{}.\nThey get no class and no probability; the figures at the operating point count them all the same.\n",
@@ -72,5 +63,4 @@ impl OnSelect {
     }
 }
 
-/// The heading of the section about referred images.
 pub(crate) const REFERRED: &str = "### Referred images\n";

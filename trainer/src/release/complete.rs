@@ -32,7 +32,7 @@ pub fn complete_bundle(config: &Config, request: &Request<'_>) -> Result<()> {
     for name in old.variants.keys() {
         let found = on_select(bundle, name, &pixels, request.onnxruntime)?;
         if let Some(variant) = revision.manifest.variants.get_mut(name) {
-            variant.heatmap.clone_from(&found.maps.scale);
+            variant.heatmap = found.maps.scale.clone().ok();
         }
         if *name == old.default_variant {
             of_default = Some(found);
@@ -62,7 +62,7 @@ fn depth(config: &Config, bundle: &Bundle, onnxruntime: &Path) -> Result<Option<
     let mut session = bundle::session(bundle, variant, onnxruntime)?;
     let mut scorer = Scorer::of_bundle(bundle, variant, &mut session);
     let found = DepthConsistency::measure(&mut scorer, &config.data, originals)?;
-    found.report();
+    say(found.to_string());
     Ok(Some(found))
 }
 

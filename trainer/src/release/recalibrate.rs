@@ -11,7 +11,7 @@ use crate::config::Config;
 use crate::export::{self, Delivered};
 use crate::measure::calibrate::comparison;
 use crate::measure::calibrate::policy::{self, Rule};
-use crate::measure::calibrate::{Scored, probabilities};
+use crate::measure::calibrate::{ScoreSource, probabilities};
 use crate::measure::sample::{CALIBRATION_BINS, Sample};
 use crate::progress::say;
 use crate::release::revision::{self, Revision};
@@ -101,7 +101,7 @@ fn fit(
         by_class(n, &bundle.manifest().labels),
         labelled.passed_over()
     );
-    let calibration = crate::measure::calibrate::fit(Scored::Site, logits, positive)?;
+    let calibration = crate::measure::calibrate::fit(ScoreSource::Site, logits, positive)?;
     let parts = grouped_parts(patients, positive, config.calibration.cross_validation_parts, config.seed);
     let held_out = cross_validated(Method::Affine, logits, positive, &parts)
         .context("too few patients to cross-validate the new calibration")?;

@@ -1,17 +1,17 @@
-//! What the templates of the report can name: the results on file, and what follows from them.
+//! The values for the report's templates: the results on file, and what is derived from them.
 
 mod data;
 mod evaluation;
 mod robustness;
-mod training;
 
-use super::sources::Sources;
+use super::sources::{Epoch, Sources};
 use crate::config::Config;
 use crate::config::provenance::{NOT_STATED, stated};
 use crate::data::census::Census;
 use crate::fitness::{Fitness, RELEASED_ANYWAY};
 use crate::measure::evaluate::{ECE_NOTE, named_groups};
 use crate::model::{IMAGENET_DEVIATION, IMAGENET_MEAN};
+use crate::tune::TuneFile;
 use anyhow::Result;
 use minijinja::context;
 use minijinja::value::{Serde, Value, merge_maps};
@@ -19,11 +19,10 @@ use serde::Serialize;
 use serde_json::json;
 use std::collections::BTreeMap;
 
-/// The templates name an image set as one to stay away from if the interval of its area under the ROC curve
-/// begins below this.
+/// The report warns of an image set if the interval of its AUC begins below this.
 const USABLE_AUC: f64 = 0.7;
 
-/// Results by name, and the reasons for those that are missing: `eda`, or `none` and `missing.eda`.
+/// Results by name. A missing one is `none`, with the reason in `missing`.
 #[derive(Default)]
 struct Results {
     known: BTreeMap<&'static str, Value>,
@@ -43,7 +42,6 @@ impl Results {
     }
 }
 
-/// Everything that the templates can name.
 pub(super) fn of(sources: &Sources) -> Result<Value> {
     let (config, trained) = (sources.config(), sources.trained);
     let mut results = Results::default();
@@ -63,7 +61,7 @@ pub(super) fn of(sources: &Sources) -> Result<Value> {
     evaluation::add(sources, &mut results);
     robustness::add(sources, &mut results);
 
-    let fitness = sources.fitness.as_ref();
+    let (fitness, study) = (sources.fitness.as_ref(), sources.study.as_ref().ok());
     let groups = sources.groups();
     let deep = sources.consistency.as_ref().ok().and_then(|found| found.deep.as_ref());
     let weights = config.model.weights.as_ref().and_then(|file| file.file_name());
@@ -76,6 +74,8 @@ pub(super) fn of(sources: &Sources) -> Result<Value> {
         released_anyway => RELEASED_ANYWAY,
         not_stated => NOT_STATED,
         ece_note => ECE_NOTE,
+        unused_parameters => study.map(|study| unused_parameters(sources, &study.file)).unwrap_or_default(),
+        convergence => Serde(sources.epochs.as_ref().ok().and_then(|epochs| convergence(epochs))),
         usable_auc => USABLE_AUC,
         provenance => Serde(config.provenance.of_data()),
         originals => stated(config.provenance.originals.as_ref()),
@@ -101,10 +101,9 @@ pub(super) fn of(sources: &Sources) -> Result<Value> {
     };
     let Results { known, missing } = results;
     let known = context! { missing => Serde(missing), ..Value::from(known) };
-    Ok(merge_maps([statements, data::of(sources), training::of(sources), known]))
+    Ok(merge_maps([statements, data::of(sources), known]))
 }
 
-/// The verdict's table, and what a reader of it must know.
 fn gates(fitness: &Fitness) -> serde_json::Value {
     json!({
         "header": Fitness::HEADER,
@@ -114,7 +113,6 @@ fn gates(fitness: &Fitness) -> serde_json::Value {
     })
 }
 
-/// How often the test fold was looked at with this run's weights, in words.
 fn looks_at_these_weights(sources: &Sources) -> String {
     let weights = &sources.trained.weights_sha256;
     match sources.looks.iter().filter(|look| look.weights_sha256 == *weights).count() {
@@ -123,7 +121,7 @@ fn looks_at_these_weights(sources: &Sources) -> String {
     }
 }
 
-/// The training part as YAML, without the keys on which no weight depends: a run leaves them blank.
+/// The training part as YAML, without the keys that a run leaves blank.
 fn without_blanks(mut training: serde_yaml_ng::Value) -> Result<String> {
     for (section, keys) in
         [("data", &["root", "cache", "name", "max_unreadable_share"][..]), ("training", &["workers"])]
@@ -136,7 +134,7 @@ fn without_blanks(mut training: serde_yaml_ng::Value) -> Result<String> {
     Ok(serde_yaml_ng::to_string(&training)?.trim_end().to_owned())
 }
 
-/// The keys on which no weight depends, without the folders of this machine.
+/// The keys on which the weights do not depend, without paths of this machine.
 fn measuring(config: &Config) -> serde_json::Value {
     let mut value = json!({
         "stored_jpeg_quality": config.stored_jpeg_quality,
@@ -156,12 +154,30 @@ fn measuring(config: &Config) -> serde_json::Value {
     value
 }
 
+/// Parameters with another value than in the study's best configuration, as `key value`.
+fn unused_parameters(sources: &Sources, file: &TuneFile) -> Vec<String> {
+    let part = serde_json::to_value(sources.config().training_part()).unwrap_or_default();
+    let drawn = file.best.iter().flat_map(|best| &best.parameters);
+    let others = drawn.filter_map(|(key, value)| {
+        let here = part.pointer(&format!("/{}", key.replace('.', "/")))?;
+        (here.as_f64() != value.as_f64()).then(|| format!("`{key}` {here}"))
+    });
+    others.collect()
+}
+
+/// The smallest and the last loss on select.
+fn convergence(epochs: &[Epoch]) -> Option<serde_json::Value> {
+    let losses: Vec<f64> = epochs.iter().filter_map(|epoch| epoch.select_loss.parse().ok()).collect();
+    let (at, smallest) = losses.iter().copied().enumerate().min_by(|a, b| a.1.total_cmp(&b.1))?;
+    Some(json!({ "smallest": smallest, "epoch": at + 1, "n": losses.len(), "last": losses.last()? }))
+}
+
 #[cfg(test)]
 mod tests {
     use super::without_blanks;
 
     #[test]
-    fn keys_that_a_run_leaves_blank_are_not_shown_as_if_they_were_configured() {
+    fn blank_keys_are_not_shown() {
         let part = "seed: 42\ndata:\n  root: ''\n  cache: null\n  name: ''\n  layout: flat\n  max_unreadable_share: 0.0\ntraining:\n  epochs: 3\n  workers: 0\n";
         let shown = without_blanks(serde_yaml_ng::from_str(part).unwrap()).unwrap();
         assert_eq!(shown, "seed: 42\ndata:\n  layout: flat\ntraining:\n  epochs: 3");

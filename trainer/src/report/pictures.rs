@@ -1,4 +1,4 @@
-//! The figures of a report: files of the run and drawings, copied beside the report where its form allows it.
+//! The figures of a report, from files of the run and from drawings.
 
 use super::{FIGURES, Form};
 use std::collections::BTreeMap;
@@ -8,9 +8,8 @@ use std::sync::Mutex;
 #[derive(Debug)]
 pub(super) struct Pictures {
     form: Form,
-    /// Folders with figures of other commands.
     folders: Vec<PathBuf>,
-    /// Figures that no other command draws.
+    /// Figures that the report draws itself.
     drawn: BTreeMap<String, Vec<u8>>,
     shown: Mutex<BTreeMap<String, Vec<u8>>>,
 }
@@ -20,12 +19,12 @@ impl Pictures {
         Self { form, folders, drawn, shown: Mutex::default() }
     }
 
-    /// Markdown that shows a figure, or says why it does not.
+    /// Markdown that shows a figure, or says why not.
     pub(super) fn show(&self, name: &str, caption: &str) -> String {
         let Some(content) = self.find(name) else {
             return format!("*{caption}* ({name}): not measured: the run has no such figure");
         };
-        // Contact sheets and overlays are the only figures in pixels.
+        // Only contact sheets and overlays are PNG files.
         let shows_images = Path::new(name).extension().is_some_and(|extension| extension == "png");
         let text = match self.form {
             Form::WithoutImages if shows_images => {
@@ -44,12 +43,11 @@ impl Pictures {
         text
     }
 
-    /// As [`show`](Self::show); nothing if there is no such figure.
+    /// Empty if the figure does not exist.
     pub(super) fn show_if_any(&self, name: &str, caption: &str) -> String {
         if self.find(name).is_some() { self.show(name, caption) } else { String::new() }
     }
 
-    /// The figures that were shown, by name.
     pub(super) fn take_shown(&self) -> BTreeMap<String, Vec<u8>> {
         self.shown.lock().map(|mut shown| std::mem::take(&mut *shown)).unwrap_or_default()
     }

@@ -1,4 +1,4 @@
-//! Figures that no other command draws: confusion matrices and the drift reference.
+//! Figures that the report draws itself: confusion matrices and the drift reference.
 
 use crate::figures::{Along, Axes, Series, charts, span};
 use anyhow::{Result, ensure};
@@ -6,12 +6,9 @@ use cxr::analysis::scoring::confusion::ConfusionMatrix;
 use cxr::reference::{Quantiles, Reference};
 use std::fmt::Write as _;
 
-/// Side of a cell, in pixels.
 const CELL: u64 = 150;
-/// Margin for labels on the left and above, in pixels.
 const MARGIN: u64 = 110;
 
-/// The confusion matrix, with cells shaded by their share of the row.
 pub(super) fn confusion(name: &str, m: &ConfusionMatrix) -> String {
     let rows = [[m.true_negatives, m.false_positives], [m.false_negatives, m.true_positives]];
     let side = MARGIN + 2 * CELL + 10;
@@ -52,10 +49,9 @@ pub(super) fn confusion(name: &str, m: &ConfusionMatrix) -> String {
     svg
 }
 
-/// The distribution functions of the drift reference: of the probability and of every image statistic.
 pub(super) fn reference(reference: &Reference) -> Result<String> {
     let probability = ("probability of the positive class".to_owned(), &reference.probability);
-    let statistics = reference.statistics.iter().map(|(name, quantiles)| (in_words(name), quantiles));
+    let statistics = reference.statistics.iter().map(|(name, quantiles)| (title(name), quantiles));
     let panels: Vec<(String, &Quantiles)> = std::iter::once(probability).chain(statistics).collect();
     ensure!(panels.iter().all(|(_, quantiles)| !quantiles.0.is_empty()), "an empty reference");
     let drawn: Vec<[Series; 1]> = panels
@@ -76,7 +72,7 @@ pub(super) fn reference(reference: &Reference) -> Result<String> {
     charts(&charted)
 }
 
-fn in_words(name: &str) -> String {
+fn title(name: &str) -> String {
     match name {
         "mean" => "mean level".to_owned(),
         "standard_deviation" => "standard deviation of the level".to_owned(),
@@ -102,18 +98,9 @@ mod tests {
             false_negatives: 10,
         };
         let svg = confusion("test", &matrix);
-        for text in [
-            "Confusion matrix, test",
-            ">called negative<",
-            ">positive<",
-            ">30<",
-            ">5<",
-            ">15<",
-            ">10<",
-            ">75.0 %<",
-            ">25.0 %<",
-        ] {
-            assert!(svg.contains(text), "{text} in {svg}");
+        for text in ["called negative", "positive", "30", "5", "15", "10", "75.0 %", "25.0 %"] {
+            assert!(svg.contains(&format!(">{text}<")), "{text} in {svg}");
         }
+        assert!(svg.contains("Confusion matrix, test"), "{svg}");
     }
 }

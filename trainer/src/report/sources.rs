@@ -1,5 +1,4 @@
-//! The results on which the report is based: the files of the run, and what was measured elsewhere. A file
-//! about other weights counts as missing.
+//! The files on which the report is based. A file about other weights counts as missing.
 
 use crate::benchmark::training::{Spread, TrainingBenchmark};
 use crate::config::Config;
@@ -27,30 +26,26 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-/// What a result is, or why there is none.
+/// A result, or why it is missing.
 pub(super) type Found<T> = Result<T, String>;
 
-/// Results outside of the run directory. Each is optional.
 #[derive(Debug, Clone, Default)]
 pub struct Elsewhere {
-    /// A study of `cxr-trainer tune`.
     pub study: Option<PathBuf>,
-    /// The run that was trained and evaluated on a re-split of all images.
     pub resplit: Option<PathBuf>,
-    /// The run, or the folder, with `bench.json` and `bench-training.json`.
+    /// A folder with `bench.json` and `bench-training.json`.
     pub benchmark: Option<PathBuf>,
-    /// A comparison of runs from `cxr-trainer robustness --compare`: the ablation.
+    /// A folder with a comparison from `cxr-trainer robustness --compare`.
     pub ablation: Option<PathBuf>,
 }
 
-/// A study and its folder.
 #[derive(Debug)]
 pub(super) struct Study {
     pub(super) folder: PathBuf,
     pub(super) file: TuneFile,
 }
 
-/// `bench-training.json`: the speed of the trainer and of the same training in PyTorch, measured by turns.
+/// `bench-training.json`: the speed of the trainer and of the same training in PyTorch, measured alternately.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Peer {
     pub(super) threads: usize,
@@ -60,14 +55,12 @@ pub(super) struct Peer {
     pub(super) ratio: Spread,
 }
 
-/// The re-split run.
 #[derive(Debug)]
 pub(super) struct Resplit {
     pub(super) split: Split,
     pub(super) test: EvaluationFile,
 }
 
-/// One line of `metrics.csv`, as it is written there.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Epoch {
     epoch: String,
@@ -76,7 +69,6 @@ pub(super) struct Epoch {
     select_auc: String,
 }
 
-/// Every result, or the reason why it is missing.
 #[derive(Debug)]
 pub(super) struct Sources<'a> {
     pub(super) trained: &'a TrainedRun<'a>,
@@ -102,11 +94,10 @@ pub(super) struct Sources<'a> {
 }
 
 impl<'a> Sources<'a> {
-    /// Reads all of them. Fails only if a file is there and cannot be read.
+    /// Fails only if a file exists but cannot be read.
     pub(super) fn read(trained: &'a TrainedRun<'a>, elsewhere: &Elsewhere) -> Result<Self> {
         let (run, weights) = (trained.run, trained.weights_sha256.as_str());
         let file = |name: &str| run.file(name);
-        let unless_given = |option: &str| format!("no {option} was given to the report");
         let calibrated = Calibrated::load(run, weights).map_err(|error| format!("{error:#}"));
         let evaluation = |fold: Fold| -> Result<Found<EvaluationFile>> {
             let Ok(calibrated) = &calibrated else { return Ok(Err(not_run("calibrate"))) };
@@ -117,13 +108,12 @@ impl<'a> Sources<'a> {
             .into_iter()
             .map(|fold| Ok((fold, evaluation(fold)?)))
             .collect::<Result<_>>()?;
-        let external = match &calibrated {
-            Ok(calibrated) => ExternalEvaluation::load(trained, calibrated)?,
-            Err(_) => None,
-        };
-        let explanation = match &calibrated {
-            Ok(calibrated) => Explanation::load(run, weights, calibrated.policy.threshold)?,
-            Err(_) => None,
+        let (external, explanation) = match &calibrated {
+            Ok(calibrated) => (
+                ExternalEvaluation::load(trained, calibrated)?,
+                Explanation::load(run, weights, calibrated.policy.threshold)?,
+            ),
+            Err(_) => (None, None),
         };
         let is_current = |threshold: f64| {
             calibrated.as_ref().is_ok_and(|c| c.policy.threshold.to_bits() == threshold.to_bits())
@@ -143,52 +133,37 @@ impl<'a> Sources<'a> {
                 if eda.dataset_sha256 == dataset { Ok(eda) } else { Err(not_run("eda")) }
             }),
             split: Split::load(run, &trained.folds.digest()?)?.ok_or_else(|| not_run("split")),
-            study: match &elsewhere.study {
-                Some(name) => TuneFile::load(StudyDirectory::of(name).path())?
-                    .map(|file| Study { folder: StudyDirectory::of(name).path().to_owned(), file })
-                    .ok_or_else(|| format!("{} holds no tune.json", name.display())),
-                None => Err(unless_given("--study")),
-            },
+            study: given(elsewhere.study.as_deref(), "--study", |name| {
+                let folder = StudyDirectory::of(name).path().to_owned();
+                Ok(TuneFile::load(&folder)?
+                    .map(|file| Study { folder, file })
+                    .ok_or_else(|| format!("{} contains no tune.json", name.display())))
+            })?,
             evaluations,
             external: external.ok_or_else(|| why_not_measured(trained.config)),
-            resplit: match &elsewhere.resplit {
-                Some(folder) => required(&folder.join("split.json"), "split")?.and_then(|split: Split| {
-                    let test = required(&folder.join("evaluation-test.json"), "evaluate --fold test");
-                    if !split.test_is_drawn {
-                        return Err(format!(
-                            "{} was not re-split: its test fold is the test split of the data",
-                            folder.display()
-                        ));
-                    }
-                    Ok(Resplit { split, test: test.map_err(|error| format!("{error:#}"))?? })
-                }),
-                None => Err(unless_given("--resplit")),
-            },
+            resplit: given(elsewhere.resplit.as_deref(), "--resplit", resplit)?,
             looks: trained.looks()?,
             explanation: explanation.ok_or_else(|| not_run("explain")),
             robustness: Robustness::load(&file(""))?
                 .filter(|found| found.weights_sha256 == weights && is_current(found.threshold))
                 .ok_or_else(|| not_run("robustness")),
-            ablation: match &elsewhere.ablation {
-                Some(folder) => required(&folder.join(COMPARISON), "robustness --compare")?,
-                None => Err(unless_given("--ablation")),
-            },
-            consistency: compared(trained, &file("consistency.json"))?.and_then(|found: Consistency| {
+            ablation: given(elsewhere.ablation.as_deref(), "--ablation", |folder| {
+                required(&folder.join(COMPARISON), "robustness --compare")
+            })?,
+            consistency: consistency(trained, &file("consistency.json"))?.and_then(|found: Consistency| {
                 if found.weights_sha256 == weights && is_current(found.threshold) {
                     Ok(found)
                 } else {
                     Err(not_run("export"))
                 }
             }),
-            benchmark: match benchmark {
-                Some(folder) => required(&folder.join("bench.json"), "benchmark training")?,
-                None => Err(unless_given("--benchmark")),
-            },
-            peer: match benchmark {
-                Some(folder) => read_json(&folder.join("bench-training.json"))?
-                    .ok_or_else(|| "make bench-training has not been run".to_owned()),
-                None => Err(unless_given("--benchmark")),
-            },
+            benchmark: given(benchmark, "--benchmark", |folder| {
+                required(&folder.join("bench.json"), "benchmark training")
+            })?,
+            peer: given(benchmark, "--benchmark", |folder| {
+                Ok(read_json(&folder.join("bench-training.json"))?
+                    .ok_or("make bench-training has not been run".into()))
+            })?,
             release: Release::load(run)?
                 .filter(|release| {
                     let calibration = calibrated.as_ref().ok().and_then(|c| digest(c).ok());
@@ -206,7 +181,7 @@ impl<'a> Sources<'a> {
         self.trained.config
     }
 
-    /// Properties by which select and test are divided for figures of groups.
+    /// The properties that divide select and test into subgroups.
     pub(super) fn groups(&self) -> BTreeSet<String> {
         let files = self.evaluations.iter().filter(|(fold, _)| *fold != Fold::Calibrate);
         named_groups::properties(files.filter_map(|(_, file)| file.as_ref().ok()))
@@ -214,22 +189,38 @@ impl<'a> Sources<'a> {
 
     pub(super) fn evaluation(&self, fold: Fold) -> Found<&EvaluationFile> {
         let found = self.evaluations.iter().find(|(of, _)| *of == fold);
-        found
-            .map_or(Err("no such fold"), |(_, file)| file.as_ref().map_err(String::as_str))
-            .map_err(str::to_owned)
+        found.ok_or("no such fold")?.1.as_ref().map_err(Clone::clone)
     }
+}
+
+fn given<T>(
+    folder: Option<&Path>,
+    option: &str,
+    read: impl FnOnce(&Path) -> Result<Found<T>>,
+) -> Result<Found<T>> {
+    folder.map_or_else(|| Ok(Err(format!("no {option} was given to the report"))), read)
+}
+
+fn resplit(folder: &Path) -> Result<Found<Resplit>> {
+    let split = required(&folder.join("split.json"), "split")?;
+    let test = required(&folder.join("evaluation-test.json"), "evaluate --fold test")?;
+    Ok(split.and_then(|split: Split| {
+        if split.test_is_drawn {
+            return Ok(Resplit { split, test: test? });
+        }
+        Err(format!("{} was not re-split: its test fold is the test split of the data", folder.display()))
+    }))
 }
 
 fn not_run(command: &str) -> String {
     format!("`cxr-trainer {command}` has not been run on these weights and this data")
 }
 
-/// Originals against copies. The reason differs between nothing to compare and a command that has not been
-/// run.
-fn compared(trained: &TrainedRun, file: &Path) -> Result<Found<Consistency>> {
-    let there = trained.config.export.originals.as_deref().is_some_and(Path::is_dir);
+/// If there are no originals, the reason is another than that a command has not been run.
+fn consistency(trained: &TrainedRun, file: &Path) -> Result<Found<Consistency>> {
+    let has_originals = trained.config.export.originals.as_deref().is_some_and(Path::is_dir);
     let found = required(file, "export")?;
-    Ok(if there { found } else { found.map_err(|_| NO_ORIGINALS.to_owned()) })
+    Ok(if has_originals { found } else { found.map_err(|_| NO_ORIGINALS.to_owned()) })
 }
 
 fn not_released(fitness: &Found<Fitness>) -> String {
@@ -242,7 +233,6 @@ fn not_released(fitness: &Found<Fitness>) -> String {
     }
 }
 
-/// The content of a file that `command` writes.
 fn required<T: serde::de::DeserializeOwned>(file: &Path, command: &str) -> Result<Found<T>> {
     Ok(read_json(file)?.ok_or_else(|| not_run(command)))
 }

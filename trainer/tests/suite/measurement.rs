@@ -1,6 +1,7 @@
-//! Calibration and evaluation from outside: what the commands write, and what they refuse.
+//! What `calibrate` and `evaluate` write, and what they refuse.
 
 use crate::support::{Workbench, fail, succeed};
+use cxr::phantom::encode_png;
 use cxr_trainer::measure::calibrate::Calibrated;
 use cxr_trainer::measure::evaluate::EvaluationFile;
 use cxr_trainer::measure::evaluate::external::ExternalEvaluation;
@@ -12,16 +13,14 @@ fn json<T: DeserializeOwned>(file: &Path) -> T {
     serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap()
 }
 
-/// Foreign images in one folder, an external set in another, both named in the configuration.
+/// Configures a folder of foreign images and an external set.
 fn add_outside_images(workbench: &Workbench) {
     let (ood, external) = (workbench.path().join("ood"), workbench.path().join("external"));
     for i in 0..6u8 {
-        let checks =
-            |n: u32| (0..128 * 128).map(move |p| (p % 128 / n + p / 128 / n) % 2 * 255).map(|v| v as u8);
-        let pixels: Vec<u8> = checks(u32::from(i) + 2).collect();
+        let n = u32::from(i) + 2;
+        let pixels: Vec<u8> = (0..128 * 128).map(|p| ((p % 128 / n + p / 128 / n) % 2 * 255) as u8).collect();
         std::fs::create_dir_all(ood.join("checks")).unwrap();
-        std::fs::write(ood.join(format!("checks/{i}.png")), cxr::phantom::encode_png(&pixels, 128, 128))
-            .unwrap();
+        std::fs::write(ood.join(format!("checks/{i}.png")), encode_png(&pixels, 128, 128)).unwrap();
     }
     std::fs::write(ood.join("note.txt"), "no image").unwrap();
     let data = workbench.data();
@@ -33,7 +32,7 @@ fn add_outside_images(workbench: &Workbench) {
             std::fs::read_dir(data.join(names)).unwrap().map(|file| file.unwrap().path()).collect();
         files.sort();
         for (i, file) in files.iter().take(10).enumerate() {
-            // Two images a patient, named as NIH names them.
+            // Two images per patient, named as in the NIH dataset.
             std::fs::copy(file, external.join(format!("{folder}/{:08}_{i:03}.png", i / 2))).unwrap();
         }
     }
@@ -49,7 +48,7 @@ fn add_outside_images(workbench: &Workbench) {
     std::fs::write(workbench.config(), config).unwrap();
 }
 
-/// A table of the same patients that the names tell, every other one female; and subgroups by name.
+/// Configures a table with the sex of each patient, and subgroups by file name.
 fn add_table(workbench: &Workbench) {
     let mut table = String::from("file,patient,sex\n");
     for class in ["train/NORMAL", "train/PNEUMONIA", "test/NORMAL", "test/PNEUMONIA"] {
@@ -83,7 +82,10 @@ fn a_run_is_calibrated_and_measured_on_every_set_of_images() {
     let used = analysis.ood.candidates.iter().find(|c| c.score == analysis.ood.score).unwrap();
     assert!((used.threshold - calibrated.policy.ood_threshold).abs() < 1e-9);
     assert_eq!(used.development.unwrap().n + used.held_out.unwrap().n, 6);
-    assert!(used.all.unwrap().value > used.select.value, "checkerboards are no radiographs: {used:?}");
+    assert!(
+        used.all.unwrap().value > used.select.value,
+        "checkerboards are not flagged more often: {used:?}"
+    );
 
     succeed(workbench.command("evaluate").args(["--fold", "select"]));
     let evaluation: EvaluationFile = json(&workbench.run().join("evaluation-select.json"));

@@ -166,7 +166,7 @@ fn too_few_images_are_told_as_a_number_of_all_and_the_run_takes_a_new_fraction()
         "10 more negative images and 10 more positive images are missing",
         "about 50 more negative and 50 more positive images in all",
         "trainer.data.calibrate_fraction",
-        "As long as nothing was trained in this run, it takes",
+        "Until something is trained in this run, it accepts",
     ]);
     workbench.set_data("calibrate_fraction: 0.3");
     run(&["trainer.data.calibrate_fraction: was 0.2, now 0.3", "6 more negative images"]);

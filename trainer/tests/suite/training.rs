@@ -110,7 +110,7 @@ fn expect_complete(report: &str, folder: &Path) {
         "Throughput and memory",
         "Against the same training in PyTorch",
         "On a GPU",
-        "Images that are no chest radiographs",
+        "Images other than chest radiographs",
         "External set",
         "Re-split",
         "Lung fields",

@@ -1,5 +1,6 @@
 //! Confidence intervals by resampling patients.
 
+use crate::reference::quantile;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::collections::BTreeMap;
@@ -62,14 +63,4 @@ pub fn resampled(
         median: quantile(&values, 0.5),
         ci95: [quantile(&values, 0.025), quantile(&values, 0.975)],
     })
-}
-
-/// Quantile `q` of at least one ascending value: linear interpolation between order statistics (type 7 of
-/// Hyndman and Fan 1996).
-pub fn quantile(sorted: &[f64], q: f64) -> f64 {
-    let last = sorted.len() - 1;
-    let position = q * last as f64;
-    let below = position.floor() as usize;
-    let above = (below + 1).min(last);
-    sorted[below] + (position - below as f64) * (sorted[above] - sorted[below])
 }

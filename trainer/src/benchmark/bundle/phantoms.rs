@@ -1,4 +1,4 @@
-//! The images of a benchmark bundle: phantoms through the service's own preprocessing.
+//! The images of a benchmark bundle: phantoms, preprocessed as in the service.
 
 use crate::config::Config;
 use crate::data::recipe::Recipe;
@@ -18,23 +18,18 @@ use cxr::{AffineCalibration, DecisionPolicy};
 use runtime::Session;
 use tch::Device;
 
-/// Number of phantoms.
 pub(super) const N: usize = 32;
-/// Principal components of their embeddings.
 const COMPONENTS: usize = 4;
-/// Images of a pass that sets the statistics of batch normalisation, and passes: each replaces a tenth of the
-/// statistics.
-const SETTLING: (usize, usize) = (8, 24);
-/// Stands in the bundle where a fold is named.
+/// Forward passes that set the statistics of batch normalisation, each of which replaces a tenth of them.
+const N_PASSES: usize = 24;
+const IMAGES_PER_PASS: usize = 8;
+/// Name of the phantoms where a bundle names a fold.
 const FOLD: &str = "phantoms";
 
-/// Preprocessed phantoms.
 pub(super) struct Phantoms {
     inputs: Vec<Vec<u8>>,
     statistics: Vec<ImageStatistics>,
-    /// Which have an opacity.
     pub(super) positive: Vec<bool>,
-    /// Columns and rows.
     pub(super) size: (u32, u32),
 }
 
@@ -57,11 +52,10 @@ impl Phantoms {
         self.inputs.iter().map(Vec::as_slice)
     }
 
-    /// Sets the batch normalisation statistics of an untrained network from the phantoms.
-    pub(super) fn settle(&self, network: &Network) {
-        let (n_images, n_passes) = SETTLING;
+    /// Estimates an untrained network's batch normalisation statistics from the phantoms.
+    pub(super) fn set_batch_normalisation(&self, network: &Network) {
         tch::no_grad(|| {
-            for images in self.inputs.chunks(n_images).cycle().take(n_passes) {
+            for images in self.inputs.chunks(IMAGES_PER_PASS).cycle().take(N_PASSES) {
                 let _ = network.logits(&batch(images, self.size, Device::Cpu), true);
             }
         });
@@ -77,7 +71,7 @@ impl Phantoms {
         Ok(scores)
     }
 
-    /// Thresholds at which half of the phantoms are positive and none is out of distribution.
+    /// Thresholds at which half of the phantoms are positive and none are out of distribution.
     pub(super) fn policy(
         &self,
         config: &Config,

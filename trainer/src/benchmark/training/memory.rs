@@ -1,4 +1,4 @@
-//! Peak host memory of training on a large folder, above that of a bare training step.
+//! Peak host memory of training on a large folder, compared with bare training steps.
 
 use super::{Plan, Stepper, synthetic};
 use crate::data::cache;
@@ -10,29 +10,22 @@ use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
-/// Peak resident memory, including mapped files.
+/// Resident memory, including mapped files.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Memory {
-    /// Images in the generated folder.
     pub n_images: usize,
-    /// Images in its train fold.
     pub n_train: usize,
-    /// Decoded pixels of the train fold.
     pub train_pixels_bytes: u64,
-    /// Peak after bare steps: network, optimiser, average, activations, one batch.
+    /// After bare steps: network, optimiser, average, activations, one batch.
     pub bare_peak_bytes: u64,
-    /// Peak after indexing, splitting and decoding the folder, reopening it from the cache, some steps, and
-    /// gathering one whole epoch.
+    /// After indexing, splitting, decoding, reopening from the cache, some steps, and gathering an epoch.
     pub full_peak_bytes: u64,
-    /// `full_peak_bytes - bare_peak_bytes`.
     pub above_bare_bytes: u64,
-    /// Description of the images.
     pub data: String,
 }
 
-/// Measures on a temporary generated folder beside the pixel cache. The bare steps come first, because the
-/// peak never falls.
+/// Measures on a temporary generated folder in the folder of the pixel cache.
 pub(super) fn measure(stepper: &mut Stepper, plan: &Plan) -> Result<Option<Memory>> {
     let (width, height) = (stepper.config.preprocess.width, stepper.config.preprocess.height);
     let size = [stepper.config.training.batch_size as i64, 1, i64::from(height), i64::from(width)];
@@ -42,7 +35,7 @@ pub(super) fn measure(stepper: &mut Stepper, plan: &Plan) -> Result<Option<Memor
         stepper.step(&images, &labels)?;
     }
     let Some(bare_peak_bytes) = peak_resident_bytes() else {
-        say("memory: not measured, /proc/self/status has no peak");
+        say("memory: not measured; /proc/self/status has no VmHWM");
         return Ok(None);
     };
     drop((images, labels));
@@ -62,7 +55,7 @@ pub(super) fn measure(stepper: &mut Stepper, plan: &Plan) -> Result<Option<Memor
     for batch in loader.epoch(1) {
         meter.advance(batch?.len(), String::new);
     }
-    let full_peak_bytes = peak_resident_bytes().context("/proc/self/status has no peak any more")?;
+    let full_peak_bytes = peak_resident_bytes().context("/proc/self/status has no VmHWM")?;
     let memory = Memory {
         n_images: plan.memory_images,
         n_train: loader.pixels.len(),
@@ -83,7 +76,6 @@ pub(super) fn measure(stepper: &mut Stepper, plan: &Plan) -> Result<Option<Memor
     Ok(Some(memory))
 }
 
-/// Peak resident set size of this process.
 fn peak_resident_bytes() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;

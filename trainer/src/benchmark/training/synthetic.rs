@@ -1,4 +1,4 @@
-//! A large folder of generated radiographs, removed when it is no longer needed.
+//! A large temporary folder of generated radiographs.
 
 use crate::config::Config;
 use crate::config::data::{Label, Layout};
@@ -9,13 +9,13 @@ use cxr::phantom::{PhantomSpec, encode_png, generate};
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
 
-/// Every 500th image has the size of an original; the others have the smallest accepted side.
+/// Every 500th image has the size of an original.
 const LARGE_EVERY: usize = 500;
 const LARGE: (u32, u32) = (2000, 1600);
-/// Side of the small images, unless the acceptance policy asks for more.
+/// Side of the other images, unless the acceptance policy requires more.
 const SIDE: u32 = 96;
 
-/// `train/NORMAL` and `train/PNEUMONIA` below a folder of its own.
+/// Contains `train/NORMAL` and `train/PNEUMONIA`; removed when dropped.
 #[derive(Debug)]
 pub(super) struct Folder {
     path: PathBuf,
@@ -23,7 +23,7 @@ pub(super) struct Folder {
 }
 
 impl Folder {
-    /// Writes `n_images` different images, on all processors.
+    /// Writes `n_images` different images, with one thread per processor.
     pub(super) fn generate(parent: &Path, n_images: usize, acceptance: &AcceptancePolicy) -> Result<Self> {
         let path = parent.join(format!("bench-{}", std::process::id()));
         let folder = Self { path, side: SIDE.max(acceptance.min_side_px) };
@@ -45,7 +45,7 @@ impl Folder {
             };
             let threads: Vec<_> = (0..n_threads).map(|first| scope.spawn(move || write(first))).collect();
             threads.into_iter().try_for_each(|thread| {
-                thread.join().unwrap_or_else(|_| bail!("a thread that generates images stopped early"))
+                thread.join().unwrap_or_else(|_| bail!("a thread that generates images panicked"))
             })
         })?;
         Ok(folder)
@@ -61,7 +61,6 @@ impl Folder {
             .with_context(|| format!("{}: cannot be written", file.display()))
     }
 
-    /// The configuration with this folder as its data.
     pub(super) fn config(&self, config: &Config) -> Config {
         let mut config = config.clone();
         let data = &mut config.data;
@@ -71,7 +70,7 @@ impl Folder {
         data.classes =
             [("NORMAL".to_owned(), Label::Negative), ("PNEUMONIA".to_owned(), Label::Positive)].into();
         (data.patient_pattern, data.table, data.each_file_is_a_patient) = (None, None, true);
-        // Nearly everything trains.
+        // The train fold gets nearly all images.
         (data.select_fraction, data.calibrate_fraction, data.test_fraction) = (0.01, 0.01, 0.01);
         config
     }
@@ -80,7 +79,6 @@ impl Folder {
         &self.path
     }
 
-    /// Description of the images.
     pub(super) fn description(&self) -> String {
         let (width, height) = LARGE;
         format!(
@@ -92,7 +90,7 @@ impl Folder {
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        // A folder that cannot be removed only costs space in the cache.
+        // Failure only costs disk space.
         let _ = std::fs::remove_dir_all(&self.path);
     }
 }

@@ -6,8 +6,8 @@ use crate::data::folds::{Fold, Folds};
 use crate::data::index::Index;
 use crate::data::pixels::Pixels;
 use crate::data::recipe::Recipe;
-use crate::measure::calibrate::{Scored, distribution, fit, policy, probabilities};
-use crate::measure::sample::{CALIBRATION_BINS, Sample, patients};
+use crate::measure::calibrate::{ScoreSource, distribution, fit, policy, probabilities};
+use crate::measure::sample::{Sample, patients};
 use crate::measure::select::measure;
 use crate::onnx::quantise::batches::try_batches;
 use crate::onnx::quantise::quantise;
@@ -106,7 +106,7 @@ impl Source<'_> {
         drop(train);
         let pixels = self.pixels(policy::FOLD)?;
         let scores = score_graph(&mut session, &pixels, "int8 on calibrate")?;
-        let calibration = match fit(Scored::Int8, &scores.logits, &pixels.positive()) {
+        let calibration = match fit(ScoreSource::Int8, &scores.logits, &pixels.positive()) {
             Ok(calibration) => calibration,
             Err(error) => return Ok(Made::LeftOut(format!("{error:#}"))),
         };
@@ -138,7 +138,7 @@ impl Source<'_> {
             fixed_batch,
             calibration,
             policy,
-            heatmap: on_select.maps.scale,
+            heatmap: on_select.maps.scale.ok(),
             golden: Vec::new(),
         };
         Ok(Made::Variant(Box::new(Quantised { graph, session, variant, comparison })))
@@ -205,7 +205,7 @@ impl Judged {
     }
 
     fn measure(&self, threshold: f64) -> Result<FoldEvaluation> {
-        self.as_sample().fold_evaluation(threshold, CALIBRATION_BINS)
+        self.as_sample().fold_evaluation(threshold)
     }
 }
 

@@ -1,5 +1,5 @@
-//! How many foreign images the out-of-distribution score finds, and how many known ones it disturbs. The score was chosen on
-//! altered radiographs and one half of the foreign images; the other half judges it.
+//! Detection of out-of-distribution images. The score was chosen on altered radiographs and one half of the
+//! configured foreign images; the other half evaluates it.
 
 use crate::data::loose::{Loose, LooseImage, files_below};
 use crate::data::pixels::Pixels;
@@ -14,75 +14,54 @@ use cxr::reference::Quantiles;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// Select images that are altered.
-const ALTERED: usize = 100;
+const N_ALTERED: usize = 100;
 
-/// What every candidate for the score finds; its threshold is the configured percentile of the calibrate fold.
+/// Every candidate for the score, with the configured percentile of the calibrate fold as its threshold.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct OodAnalysis {
-    /// The score in use.
     pub score: OodScore,
-    /// Percentile of the calibrate fold that gave the threshold.
     pub percentile: usize,
-    /// The candidates, the one in use among them.
     pub candidates: Vec<OodScoreResult>,
-    /// Foreign images; none where no folder of them is configured or found.
+    /// `None` if no folder of foreign images is configured or found.
     pub foreign: Option<Foreign>,
 }
 
-/// One score.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct OodScoreResult {
-    /// Which one.
     pub score: OodScore,
-    /// Flagged above this.
     pub threshold: f64,
-    /// Select images flagged although they are known: false positives.
+    /// Flagged images of the select fold: false positives.
     pub select: Proportion,
-    /// Altered select images flagged, by what was done to them.
+    /// Flagged images among altered ones of the select fold, by the alteration.
     pub altered: BTreeMap<String, Proportion>,
-    /// Foreign images flagged, of those scored: the half on which the score was chosen.
+    /// Flagged foreign images among those scored, in the half on which the score was chosen.
     pub development: Option<Proportion>,
-    /// The other half.
     pub held_out: Option<Proportion>,
-    /// Both.
     pub all: Option<Proportion>,
 }
 
-/// The foreign images one by one.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Foreign {
-    /// Files found.
     pub n: usize,
-    /// Refused by decoder or gate, before any score.
     pub refused: usize,
-    /// Refused or flagged by the score in use: what no model's verdict is given for unquestioned.
+    /// Rejected, or flagged by the score in use.
     pub caught: Proportion,
-    /// By path.
     pub images: BTreeMap<String, ForeignImage>,
 }
 
-/// What became of one.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ForeignImage {
     /// Whether it belongs to the half on which the score was chosen.
     pub development: bool,
-    /// The service's reason code where it is refused.
     pub refused: Option<String>,
-    /// The score in use otherwise.
     pub ood_score: Option<f64>,
-    /// Whether that is above the threshold.
     pub flagged: bool,
 }
 
-/// Measures every candidate.
-///
-/// # Errors
-/// When a foreign image cannot be read or scored.
 pub(super) fn analyse(
     trained: &TrainedRun,
     reference: &EmbeddingReference,
@@ -99,15 +78,16 @@ pub(super) fn analyse(
         let flags = |scores: &Scores| -> Result<Vec<bool>> {
             Ok(scores_of(&reference, &scores.embeddings)?.iter().map(|score| *score > threshold).collect())
         };
-        let found = foreign.as_ref().map(|(loose, scores)| {
+        let flagged_foreign = foreign.as_ref().map(|(loose, scores)| {
             let flags = flags(scores)?;
             let half = |development: bool| {
                 let of_half = |(image, _): &(&LooseImage, &bool)| is_development(&image.path) == development;
                 Proportion::of(loose.images.iter().zip(&flags).filter(of_half).map(|(_, flag)| *flag))
             };
-            anyhow::Ok((half(true), half(false), Proportion::of(flags.iter().copied())))
+            anyhow::Ok([half(true), half(false), Proportion::of(flags.iter().copied())])
         });
-        let found = found.transpose()?;
+        let [development, held_out, all] =
+            flagged_foreign.transpose()?.map_or([None; 3], |shares| shares.map(Some));
         let flagged =
             |(name, scores): &(&str, Scores)| Ok(((*name).to_owned(), Proportion::of(flags(scores)?)));
         candidates.push(OodScoreResult {
@@ -115,9 +95,9 @@ pub(super) fn analyse(
             threshold,
             select: Proportion::of(flags(select)?),
             altered: altered.iter().map(flagged).collect::<Result<_>>()?,
-            development: found.map(|found| found.0),
-            held_out: found.map(|found| found.1),
-            all: found.map(|found| found.2),
+            development,
+            held_out,
+            all,
         });
     }
     let used = candidates.iter().find(|result| result.score == reference.score);
@@ -127,29 +107,24 @@ pub(super) fn analyse(
     Ok(OodAnalysis { score: reference.score, percentile, candidates, foreign })
 }
 
-/// Scores of embeddings.
-///
-/// # Errors
-/// When their length is another than the reference's.
 pub(crate) fn scores_of(reference: &EmbeddingReference, embeddings: &[Vec<f32>]) -> Result<Vec<f64>> {
     embeddings.iter().map(|embedding| Ok(reference.locate(embedding)?.ood_score)).collect()
 }
 
-/// The percentile of scores; infinite for none.
+/// A percentile of the scores; infinite without scores.
 pub(crate) fn threshold(scores: &[f64], percentile: usize) -> f64 {
     Quantiles::of(scores).map_or(f64::INFINITY, |quantiles| quantiles.0[percentile])
 }
 
-/// A fixed half of the foreign images: those whose path's SHA-256 begins with an even byte. No change of the folder moves an
-/// image across.
+/// Divides by the first byte of the path's SHA-256, so that an image stays in its half.
 fn is_development(path: &str) -> bool {
     // The second hexadecimal digit is the byte's lower half.
-    matches!(sha256_hex(path.as_bytes()).as_bytes()[1], b'0' | b'2' | b'4' | b'6' | b'8' | b'a' | b'c' | b'e')
+    b"02468ace".contains(&sha256_hex(path.as_bytes()).as_bytes()[1])
 }
 
 fn foreign(trained: &TrainedRun) -> Result<Option<(Loose, Scores)>> {
     let Some(root) = trained.config.calibration.ood_images.as_ref().filter(|root| root.is_dir()) else {
-        say("foreign images: not measured, trainer.calibration.ood_images names no folder");
+        say("foreign images: not measured; trainer.calibration.ood_images is not an existing folder");
         return Ok(None);
     };
     let loose = Loose::read(root, &files_below(root)?, &trained.recipe())?;
@@ -165,21 +140,22 @@ fn describe(
     threshold: f64,
 ) -> Result<Foreign> {
     let mut images = BTreeMap::new();
-    for refused in &loose.refused {
-        let (development, reason) = (is_development(&refused.path), Some(refused.reason.to_owned()));
-        let image = ForeignImage { development, refused: reason, ood_score: None, flagged: false };
-        images.insert(refused.path.clone(), image);
+    let mut insert = |path: &str, refused: Option<String>, ood_score: Option<f64>| {
+        let flagged = ood_score.is_some_and(|score| score > threshold);
+        let image = ForeignImage { development: is_development(path), refused, ood_score, flagged };
+        images.insert(path.to_owned(), image);
+    };
+    for rejected in &loose.refused {
+        insert(&rejected.path, Some(rejected.reason.to_owned()), None);
     }
     for (image, score) in loose.images.iter().zip(scores_of(reference, &scores.embeddings)?) {
-        let (development, flagged) = (is_development(&image.path), score > threshold);
-        let found = ForeignImage { development, refused: None, ood_score: Some(score), flagged };
-        images.insert(image.path.clone(), found);
+        insert(&image.path, None, Some(score));
     }
     let caught = images.values().map(|image| image.refused.is_some() || image.flagged);
     Ok(Foreign { n: images.len(), refused: loose.refused.len(), caught: Proportion::of(caught), images })
 }
 
-/// Select images that are radiographs no longer, or not as a patient lies: inverted, upside down, turned, cut into tiles.
+/// Images of the select fold that no longer show a patient as a radiograph does.
 fn altered(trained: &TrainedRun, pixels: &Pixels) -> Result<Vec<(&'static str, Scores)>> {
     let (width, height) = (pixels.size.0 as usize, pixels.size.1 as usize);
     let from = |place: &dyn Fn(usize, usize) -> (usize, usize), image: &[u8]| -> Vec<u8> {
@@ -187,7 +163,7 @@ fn altered(trained: &TrainedRun, pixels: &Pixels) -> Result<Vec<(&'static str, S
         places.map(|(x, y)| place(x, y)).map(|(x, y)| image[y * width + x]).collect()
     };
     let turned = |x: usize, y: usize| (y * width / height, height - 1 - x * height / width);
-    // The four quarters change places crosswise.
+    // The four quarters swap diagonally.
     let tiles = |x: usize, y: usize| ((x + width / 2) % width, (y + height / 2) % height);
     let ways: [(&'static str, &dyn Fn(&[u8]) -> Vec<u8>); 4] = [
         ("inverted", &|image| image.iter().map(|level| 255 - level).collect()),
@@ -195,8 +171,8 @@ fn altered(trained: &TrainedRun, pixels: &Pixels) -> Result<Vec<(&'static str, S
         ("quarter turn", &|image| from(&turned, image)),
         ("quarters swapped", &|image| from(&tiles, image)),
     ];
-    let n = pixels.len().min(ALTERED);
-    // Evenly spread over the fold, whose order is that of its paths.
+    let n = pixels.len().min(N_ALTERED);
+    // Evenly spread over the fold, which is sorted by path.
     let positions: Vec<usize> = (0..n).map(|i| i * pixels.len() / n).collect();
     let score = |(name, way): (&'static str, &dyn Fn(&[u8]) -> Vec<u8>)| -> Result<_> {
         let images: Vec<Vec<u8>> = positions.iter().map(|i| way(pixels.image(*i))).collect();

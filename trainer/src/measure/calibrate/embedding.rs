@@ -1,10 +1,9 @@
-//! Where the embeddings of known images lie: mean, principal components and what they leave.
+//! The distribution of the train fold's embeddings: mean, principal components and residual.
 
 use anyhow::{Context, Result, ensure};
 use cxr::embedding::{EmbeddingReference, OodScore};
 use tch::{Kind, Tensor};
 
-/// Principal components of the embeddings by a singular value decomposition.
 pub(crate) fn embedding_reference(
     embeddings: &[Vec<f32>],
     n_components: usize,
@@ -14,13 +13,13 @@ pub(crate) fn embedding_reference(
     let length = embeddings.first().context("no embeddings")?.len();
     ensure!(
         n > n_components && length > n_components,
-        "{n_components} components need more images and features"
+        "{n_components} components need more than {n} images with {length} features"
     );
     let values: Vec<f32> = embeddings.iter().flatten().copied().collect();
     let matrix = Tensor::from_slice(&values).view([n as i64, length as i64]).to_kind(Kind::Double);
     let mean = matrix.mean_dim([0i64].as_slice(), true, Kind::Double);
     let centred = matrix - &mean;
-    // tch's `linalg_svd` always names a driver, which libtorch refuses on a processor.
+    // tch's `linalg_svd` always passes a driver, which libtorch rejects on a CPU.
     let (_, singular_values, directions) = centred.svd(true, true);
     let k = n_components as i64;
     let components = directions.tr().narrow(0, 0, k);

@@ -1,22 +1,19 @@
-//! From scores to a calibration, and what to do where the scores do not allow one.
+//! Fitting a calibration, with advice for the case that it fails.
 
 use anyhow::{Error, Result};
 use cxr::AffineCalibration;
 use cxr::analysis::scoring::roc;
 use cxr::calibrate::CalibrationError;
 
-/// Whose scores are calibrated: what helps depends on it.
+/// Where the scores come from; the advice depends on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Scored {
-    /// A trained network, on the calibrate fold.
+pub(crate) enum ScoreSource {
     Network,
-    /// Its int8 variant, on the calibrate fold.
     Int8,
-    /// A released bundle, on the labels of a site.
     Site,
 }
 
-impl Scored {
+impl ScoreSource {
     const fn what(self) -> &'static str {
         match self {
             Self::Network => "the network's scores of the calibrate fold",
@@ -45,17 +42,13 @@ impl Scored {
     }
 }
 
-/// The calibration of greatest likelihood.
-///
-/// # Errors
-/// When the scores do not allow one; the message says what to do.
-pub(crate) fn fit(scored: Scored, logits: &[f64], positive: &[bool]) -> Result<AffineCalibration> {
+pub(crate) fn fit(source: ScoreSource, logits: &[f64], positive: &[bool]) -> Result<AffineCalibration> {
     AffineCalibration::fit(logits, positive).map_err(|cause| {
-        let what = scored.what();
+        let what = source.what();
         let n = positive.len();
         let message = match (&cause, roc::auc(logits, positive)) {
             (CalibrationError::Inverted, Some(auc)) => {
-                format!("{what} cannot be calibrated ({n} images, AUC {auc:.3}). {}", scored.advice())
+                format!("{what} cannot be calibrated ({n} images, AUC {auc:.3}). {}", source.advice())
             }
             _ => format!("{what} cannot be calibrated ({n} images)"),
         };
@@ -69,16 +62,13 @@ mod tests {
 
     #[test]
     fn scores_the_wrong_way_round_are_refused_with_advice() {
-        let refused = |scored| {
-            let labels = [true, true, false, false];
-            format!("{:#}", fit(scored, &[-2.0, -1.0, 1.0, 2.0], &labels).unwrap_err())
-        };
-        for (scored, advice) in [
-            (Scored::Network, "trainer.training.epochs"),
-            (Scored::Int8, "trainer.export.int8: false"),
-            (Scored::Site, "positive means the finding"),
+        for (source, advice) in [
+            (ScoreSource::Network, "trainer.training.epochs"),
+            (ScoreSource::Int8, "trainer.export.int8: false"),
+            (ScoreSource::Site, "positive means the finding"),
         ] {
-            let message = refused(scored);
+            let labels = [true, true, false, false];
+            let message = format!("{:#}", fit(source, &[-2.0, -1.0, 1.0, 2.0], &labels).unwrap_err());
             assert!(message.contains(advice) && message.contains("4 images, AUC 0.000"), "{message}");
             assert!(message.contains("do not score higher"), "{message}");
         }
@@ -86,7 +76,7 @@ mod tests {
 
     #[test]
     fn one_class_is_named_without_advice_on_training() {
-        let message = format!("{:#}", fit(Scored::Network, &[1.0, 2.0], &[true, true]).unwrap_err());
+        let message = format!("{:#}", fit(ScoreSource::Network, &[1.0, 2.0], &[true, true]).unwrap_err());
         assert!(message.contains("both classes") && !message.contains("epochs"), "{message}");
     }
 }

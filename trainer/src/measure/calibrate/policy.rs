@@ -1,9 +1,8 @@
-//! The operating point and the review band, and how firm they are: the rule as it is defined, a smoothed one beside it, both
-//! judged on patients that did not choose the threshold.
+//! The operating point and the review band, and a comparison of rules for the operating point.
 
 use crate::config::Calibration;
 use crate::data::folds::Fold;
-use crate::measure::sample::Sample;
+use crate::measure::sample::{Sample, pick};
 use anyhow::{Context, Result};
 use cxr::DecisionPolicy;
 use cxr::analysis::calibration::grouped_parts;
@@ -14,19 +13,16 @@ use cxr::bundle::Measured;
 use cxr::decide::{OperatingPoint, ReviewBand};
 use serde::{Deserialize, Serialize};
 
-/// Resamples behind the median threshold.
 const RESAMPLES: usize = 500;
 
-/// How a threshold follows from scores.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Rule {
     /// The highest threshold that reaches the target sensitivity: one order statistic of the positives.
     Exact,
-    /// The median of the exact rule over resamples of the patients: a smoothed quantile of the positives, which a gap
-    /// between two scores does not move as far.
+    /// The median of the exact rule over resamples of the patients; less sensitive to gaps between scores.
     Median,
-    /// Youden's index: the largest sum of sensitivity and specificity, whatever the sensitivity.
+    /// Youden's index: the largest sum of sensitivity and specificity.
     Youden,
 }
 
@@ -34,38 +30,27 @@ impl Rule {
     const ALL: [Self; 3] = [Self::Exact, Self::Median, Self::Youden];
 }
 
-/// One rule on images that did not choose its threshold.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct RuleJudgement {
-    /// Which rule.
+pub struct RuleEvaluation {
     pub rule: Rule,
-    /// Its threshold from the whole calibrate fold, a calibrated probability.
+    /// A calibrated probability, chosen on the whole calibrate fold.
     pub threshold: f64,
-    /// 2.5th and 97.5th percentile of the rule's threshold over resamples of the patients.
     pub threshold_ci95: [f64; 2],
-    /// By cross-validation over the patients of the calibrate fold: each part at the threshold of the others.
+    /// On the calibrate fold, each part at the threshold that the patients of the other parts chose.
     pub cross_validated: SensitivitySpecificity,
-    /// On the select fold.
     pub select: SensitivitySpecificity,
 }
 
-/// Both, with their intervals.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SensitivitySpecificity {
-    /// True positives over positives.
     pub sensitivity: Measured,
-    /// True negatives over negatives.
     pub specificity: Measured,
 }
 
-/// The policy with the operating point of `rule`. The review band runs from the threshold below which only
-/// `1 - review_sensitivity` of the positives lie to the one above which only `1 - review_specificity` of the negatives do:
-/// between them the model errs on either side often enough that a person decides. It always holds the operating point.
-///
-/// # Errors
-/// When one class is missing.
+/// The policy with the operating point of `rule`. Below the review band lie `1 - review_sensitivity` of the
+/// positives, above it `1 - review_specificity` of the negatives. The band contains the operating point.
 pub fn policy(
     config: &Calibration,
     fold: &str,
@@ -75,7 +60,7 @@ pub fn policy(
 ) -> Result<DecisionPolicy> {
     let (probabilities, positive) = (sample.probabilities, sample.positive);
     let curve = RocCurve::new(probabilities, positive)
-        .with_context(|| format!("the {fold} images hold one class"))?;
+        .with_context(|| format!("the {fold} images are all of one class"))?;
     let target = config.target_sensitivity;
     let threshold = threshold(rule, sample, target, seed).context("no threshold")?.median;
     let confusion = ConfusionMatrix::at(probabilities, positive, threshold);
@@ -96,7 +81,7 @@ pub fn policy(
     })
 }
 
-/// The threshold as the median, with its interval over resamples of the patients.
+/// The rule's threshold, as `median`, with its interval over resamples of the patients.
 fn threshold(rule: Rule, sample: &Sample, target: f64, seed: u64) -> Option<Resampled> {
     let of = |probabilities: &[f64], positive: &[bool]| -> Option<f64> {
         let curve = RocCurve::new(probabilities, positive)?;
@@ -104,42 +89,37 @@ fn threshold(rule: Rule, sample: &Sample, target: f64, seed: u64) -> Option<Resa
         Some(point.threshold)
     };
     let found = resampled(sample.patients, RESAMPLES, seed, |images| {
-        let (p, y): (Vec<f64>, Vec<bool>) =
-            images.iter().map(|i| (sample.probabilities[*i], sample.positive[*i])).unzip();
+        let (p, y) = pick(images, sample.probabilities, sample.positive);
         of(&p, &y)
     });
     let exact = of(sample.probabilities, sample.positive)?;
-    // Too few patients to resample leave the rule itself.
+    // Too few patients to resample.
     let found = found.unwrap_or(Resampled { median: exact, ci95: [exact; 2] });
     Some(if rule == Rule::Median { found } else { Resampled { median: exact, ..found } })
 }
 
-/// Judges every rule on the calibrate fold by cross-validation, and on select.
-///
-/// # Errors
-/// When a class is missing in one of the parts.
-pub fn judge_rules(
+pub fn evaluate_rules(
     config: &Calibration,
     seed: u64,
     calibrate: &Sample,
     select: &Sample,
-) -> Result<Vec<RuleJudgement>> {
+) -> Result<Vec<RuleEvaluation>> {
     let parts = grouped_parts(calibrate.patients, calibrate.positive, config.cross_validation_parts, seed);
-    let judge = |rule: Rule| -> Result<RuleJudgement> {
+    let evaluate = |rule: Rule| -> Result<RuleEvaluation> {
         let chosen = threshold(rule, calibrate, config.target_sensitivity, seed)
-            .context("the calibrate fold holds one class")?;
-        // What each image scores above the threshold that the other patients chose.
+            .context("the calibrate fold is all of one class")?;
+        // How far each image's score lies above the threshold that the other patients chose.
         let mut margins = vec![0.0; parts.len()];
         for part in 0..config.cross_validation_parts {
             let others: Vec<usize> = (0..parts.len()).filter(|i| parts[*i] != part).collect();
-            let others = calibrate.subset(&others);
-            let chosen = threshold(rule, &others.as_sample(calibrate), config.target_sensitivity, seed)
-                .context("a part of the calibrate fold leaves one class")?;
+            let chosen = calibrate
+                .subset(&others, |others| threshold(rule, others, config.target_sensitivity, seed))
+                .context("without one part, the calibrate fold is all of one class")?;
             for i in (0..parts.len()).filter(|i| parts[*i] == part) {
                 margins[i] = calibrate.probabilities[i] - chosen.median;
             }
         }
-        Ok(RuleJudgement {
+        Ok(RuleEvaluation {
             rule,
             threshold: chosen.median,
             threshold_ci95: chosen.ci95,
@@ -147,23 +127,16 @@ pub fn judge_rules(
             select: both(select, chosen.median)?,
         })
     };
-    Rule::ALL.into_iter().map(judge).collect()
+    Rule::ALL.into_iter().map(evaluate).collect()
 }
 
 fn both(sample: &Sample, threshold: f64) -> Result<SensitivitySpecificity> {
-    let at = |p: &[f64], y: &[bool]| ConfusionMatrix::at(p, y, threshold);
-    let n_positive = sample.positive.iter().filter(|y| **y).count();
-    let n_negative = sample.positive.len() - n_positive;
-    let measured = |n, figure: &dyn Fn(&[f64], &[bool]) -> Option<f64>| {
-        sample.measured(n, figure).context("a fold with one class")
-    };
     Ok(SensitivitySpecificity {
-        sensitivity: measured(n_positive, &|p, y| at(p, y).sensitivity())?,
-        specificity: measured(n_negative, &|p, y| at(p, y).specificity())?,
+        sensitivity: sample.sensitivity(threshold).context("a fold with one class")?,
+        specificity: sample.specificity(threshold).context("a fold with one class")?,
     })
 }
 
-/// The fold that chooses.
 pub(crate) const FOLD: Fold = Fold::Calibrate;
 
 #[cfg(test)]
@@ -172,7 +145,7 @@ mod tests {
     use cxr::embedding::OodScore;
 
     #[test]
-    fn the_band_holds_the_operating_point_and_follows_its_definition() {
+    fn the_review_band_contains_the_operating_point_and_follows_its_definition() {
         let config = Calibration {
             target_sensitivity: 0.8,
             review_sensitivity: 1.0,
@@ -204,9 +177,9 @@ mod tests {
         );
         assert!((policy.review_band.low - 0.25).abs() < 1e-12, "{policy:?}");
         assert!((policy.review_band.high - 0.7).abs() < 1e-12, "{policy:?}");
-        let judged = judge_rules(&config, 1, &sample, &sample).unwrap();
-        assert_eq!(judged.len(), 3);
-        assert!((judged[0].threshold - 0.5).abs() < 1e-12, "the exact rule is the definition");
-        assert!((judged[2].threshold - 0.7).abs() < 1e-12, "J is 0.4 at 0.5 and at 0.7: the strictest");
+        let rules = evaluate_rules(&config, 1, &sample, &sample).unwrap();
+        assert_eq!(rules.len(), 3);
+        assert!((rules[0].threshold - 0.5).abs() < 1e-12, "the exact rule");
+        assert!((rules[2].threshold - 0.7).abs() < 1e-12, "J is 0.4 at 0.5 and at 0.7: the higher one");
     }
 }

@@ -1,5 +1,4 @@
-//! The figures beyond those that a bundle carries: further measures, calibration before and after, prediction sets, the share
-//! that is unlike the known images.
+//! The figures of an evaluation that a bundle does not carry.
 
 use super::subgroups::Subgroup;
 use crate::measure::calibrate::Calibrated;
@@ -19,129 +18,94 @@ use cxr::calibrate::sigmoid;
 use cxr::reference::CalibrationBin;
 use serde::{Deserialize, Serialize};
 
-/// Everything else that is measured on a set of images. A figure is absent where it is undefined.
+/// A figure is `None` if it is undefined on these images.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Details {
-    /// Area under the ROC curve with DeLong's interval (images taken as independent).
+    /// AUC with DeLong's interval, which assumes independent images.
     pub auc_delong: Option<Measured>,
     /// Area under the precision-recall curve, without interpolation.
     pub average_precision: Option<Measured>,
-    /// Mean of sensitivity and specificity.
     pub balanced_accuracy: Option<Measured>,
-    /// Matthews' correlation.
     pub mcc: Option<Measured>,
-    /// Precision, recall and F1 of normal images.
     pub normal: ClassFigures,
-    /// Precision, recall and F1 of pneumonias.
     pub pneumonia: ClassFigures,
-    /// Youden's point of these very images: what another threshold could have had, never one to use.
+    /// Best threshold on these images, for comparison only.
     pub youden: Option<YoudenPoint>,
-    /// Probabilities against what happened.
     pub calibration: CalibrationDetails,
-    /// Prediction sets, one for each error rate.
     pub conformal: Vec<Coverage>,
-    /// Images above the out-of-distribution threshold: the service refers them, and names no class.
+    /// Images above the out-of-distribution threshold, which the service refers.
     pub out_of_distribution: Proportion,
-    /// The others, which get a class. Absent in files from before there were referred images.
+    /// The other images. Absent in older files.
     #[serde(default)]
     pub answered: Option<Answered>,
-    /// Images that a person must look at by the policy's review band or the out-of-distribution rule.
+    /// Images in the review band or out of distribution.
     pub review: Proportion,
-    /// Images that a person reads in all: called positive, or marked by one of these.
+    /// Images that a radiologist reads: positive decisions and those in `review`.
     pub read: Proportion,
-    /// Figures by group.
     pub subgroups: Vec<Subgroup>,
 }
 
-/// Images that are not referred, at the operating point.
+/// Figures at the operating point without the referred images.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Answered {
-    /// Images.
     pub n: usize,
-    /// True positives over positives.
     pub sensitivity: Option<Measured>,
-    /// True negatives over negatives.
     pub specificity: Option<Measured>,
 }
 
-/// One class.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ClassFigures {
-    /// Right calls among the calls of this class.
     pub precision: Option<Measured>,
-    /// Right calls among its images.
     pub recall: Option<Measured>,
-    /// Harmonic mean of both.
     pub f1: Option<Measured>,
 }
 
-/// The threshold with the largest sum of sensitivity and specificity.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct YoudenPoint {
-    /// Calibrated probability.
     pub threshold: f64,
-    /// There.
     pub sensitivity: f64,
-    /// There.
     pub specificity: f64,
     /// Youden's index at the bundle's operating point.
     pub j_at_operating_point: f64,
 }
 
-/// Calibration of these images.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CalibrationDetails {
-    /// Expected calibration error of the network's own probability.
+    /// Expected calibration error (ECE) of the uncalibrated probability.
     pub ece_before: Option<Measured>,
-    /// Of the calibrated one.
     pub ece_after: Option<Measured>,
-    /// Of the calibrated one after a prior shift correction, whose prior is estimated again in every resample.
+    /// After a further prior shift correction; the prior is estimated again in each resample.
     pub ece_prior_shift: Option<Measured>,
-    /// Brier score before calibration.
     pub brier_before: Option<Measured>,
-    /// Log loss before calibration.
     pub log_loss_before: Option<Measured>,
-    /// Log loss after it.
     pub log_loss_after: Option<Measured>,
-    /// Share of pneumonias on the calibrate fold.
+    /// Share of positives in the calibrate fold.
     pub trained_prior: f64,
     /// Share estimated from these images without their labels (Saerens et al. 2002).
     pub estimated_prior: Option<f64>,
-    /// Share there is.
     pub true_prior: f64,
-    /// Reliability diagram before calibration.
     pub bins_before: Vec<CalibrationBin>,
-    /// After it.
     pub bins_after: Vec<CalibrationBin>,
 }
 
-/// Prediction sets at one error rate.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Coverage {
-    /// Error rate that each class should keep.
+    /// Nominal error rate of each class.
     pub alpha: f64,
-    /// Normal images whose set holds `normal`.
+    /// Share of the class whose set contains its label.
     pub normal: Option<Measured>,
-    /// Pneumonias whose set holds `pneumonia`.
     pub pneumonia: Option<Measured>,
-    /// Sets without a label: unlike both.
     pub empty: Proportion,
-    /// Sets with one label.
     pub single: Proportion,
-    /// Sets with both: undecided.
     pub both: Proportion,
 }
 
-/// Measures everything but the subgroups.
-///
-/// # Errors
-/// When an embedding does not fit the reference.
 pub fn measure(
     calibrated: &Calibrated,
     sample: &Sample,
@@ -150,7 +114,7 @@ pub fn measure(
 ) -> Result<Details> {
     let policy = &calibrated.policy;
     let at = |p: &[f64], y: &[bool]| ConfusionMatrix::at(p, y, policy.threshold);
-    let (n, n_positive) = (sample.len(), sample.n_positive());
+    let (n, n_positive) = (sample.n(), sample.n_positive());
     let confusion = at(sample.probabilities, sample.positive);
     let class = |n_class: usize, n_called: u64, of: &dyn Fn(ConfusionMatrix) -> ConfusionMatrix| {
         let figure = |n: usize, figure: fn(&ConfusionMatrix) -> Option<f64>| {
@@ -174,13 +138,13 @@ pub fn measure(
         })
     });
     let ood_scores = calibrated.ood_scores(&scores.embeddings)?;
-    let foreign: Vec<bool> = ood_scores.iter().map(|score| *score > policy.ood_threshold).collect();
+    let is_ood: Vec<bool> = ood_scores.iter().map(|score| *score > policy.ood_threshold).collect();
     let band = policy.review_band;
     let review: Vec<bool> = sample
         .probabilities
         .iter()
-        .zip(&foreign)
-        .map(|(p, foreign)| *foreign || (band.low..band.high).contains(p))
+        .zip(&is_ood)
+        .map(|(p, is_ood)| *is_ood || (band.low..band.high).contains(p))
         .collect();
     let read = sample.probabilities.iter().zip(&review).map(|(p, review)| *review || *p >= policy.threshold);
     Ok(Details {
@@ -195,32 +159,23 @@ pub fn measure(
         conformal: calibrated.conformal.iter().map(|sets| coverage(sets, sample)).collect(),
         read: Proportion::of(read),
         review: Proportion::of(review),
-        answered: Some(answered(sample, &foreign, policy.threshold)),
-        out_of_distribution: Proportion::of(foreign),
+        answered: Some(answered(sample, &is_ood, policy.threshold)),
+        out_of_distribution: Proportion::of(is_ood),
         subgroups,
     })
 }
 
-/// The figures of what is left when the foreign images are referred.
-fn answered(sample: &Sample, foreign: &[bool], threshold: f64) -> Answered {
-    let kept: Vec<usize> = (0..sample.len()).filter(|image| !foreign[*image]).collect();
-    let (probabilities, positive): (Vec<f64>, Vec<bool>) =
-        kept.iter().map(|image| (sample.probabilities[*image], sample.positive[*image])).unzip();
-    let patients: Vec<usize> = kept.iter().map(|image| sample.patients[*image]).collect();
-    let kept = Sample { probabilities: &probabilities, positive: &positive, patients: &patients, ..*sample };
-    let figure = |n: usize, figure: fn(&ConfusionMatrix) -> Option<f64>| {
-        kept.measured(n, &|p, y| figure(&ConfusionMatrix::at(p, y, threshold)))
-    };
-    let n_positive = kept.n_positive();
-    Answered {
-        n: kept.len(),
-        sensitivity: figure(n_positive, ConfusionMatrix::sensitivity),
-        specificity: figure(kept.len() - n_positive, ConfusionMatrix::specificity),
-    }
+fn answered(sample: &Sample, is_ood: &[bool], threshold: f64) -> Answered {
+    let images: Vec<usize> = (0..sample.n()).filter(|image| !is_ood[*image]).collect();
+    sample.subset(&images, |answered| Answered {
+        n: answered.n(),
+        sensitivity: answered.sensitivity(threshold),
+        specificity: answered.specificity(threshold),
+    })
 }
 
 fn calibration(calibrated: &Calibrated, sample: &Sample, logits: &[f64]) -> CalibrationDetails {
-    let n = sample.len();
+    let n = sample.n();
     let before: Vec<f64> = logits.iter().map(|logit| sigmoid(*logit)).collect();
     let before = Sample { probabilities: &before, ..*sample };
     let trained = calibrated.reference.base_rate;
@@ -265,8 +220,7 @@ fn coverage(sets: &ConformalSets, sample: &Sample) -> Coverage {
 }
 
 impl Details {
-    /// One line for each figure, for people.
-    pub fn lines(&self) -> Vec<String> {
+    pub(super) fn lines(&self) -> Vec<String> {
         let line = |name: &str, found: Option<Measured>| match found {
             Some(Measured { value, ci95: [low, high], n }) => {
                 format!("{name:<28} {value:.4}  [{low:.4}, {high:.4}]  n {n}")
@@ -289,7 +243,7 @@ impl Details {
             lines.push(line(&format!("coverage positives, a={}", coverage.alpha), coverage.pneumonia));
         }
         let share = self.out_of_distribution;
-        lines.push(format!("{:<28} {:.4}  ({} of {})", "referred (foreign)", share.value, share.k, share.n));
+        lines.push(format!("{:<28} {:.4}  ({} of {})", "referred", share.value, share.k, share.n));
         if let Some(answered) = &self.answered {
             lines.push(line("sensitivity if not referred", answered.sensitivity));
             lines.push(line("specificity if not referred", answered.specificity));

@@ -1,4 +1,4 @@
-//! Evaluation on a labelled external set. Nothing is fitted or chosen on it.
+//! Evaluation on an external labelled set. Nothing is fitted or chosen on it.
 
 use super::details::{self, Details};
 use super::{digest, plots, print, subgroups};
@@ -8,11 +8,11 @@ use crate::data::loose::{Loose, LooseImage, files_below};
 use crate::data::patient::{by_pattern, known};
 use crate::files;
 use crate::measure::calibrate::Calibrated;
-use crate::measure::sample::{CALIBRATION_BINS, Sample};
+use crate::measure::sample::{Sample, numbered};
 use crate::progress::say;
 use crate::train::score::{Scores, score_grey};
 use crate::train::trained::TrainedRun;
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use cxr::analysis::scoring::confusion::ConfusionMatrix;
 use cxr::analysis::scoring::proportion::Proportion;
 use cxr::bundle::FoldEvaluation;
@@ -21,48 +21,34 @@ use std::collections::BTreeMap;
 
 const FILE: &str = "evaluation-external.json";
 
-/// `evaluation-external.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ExternalEvaluation {
-    /// Name of the set.
     pub name: String,
-    /// What a reader must know of it.
     pub note: String,
-    /// The weights that were evaluated.
     pub weights_sha256: String,
-    /// Digest of the calibration and policy they were evaluated with.
     pub calibration_sha256: String,
-    /// The operating point.
     pub threshold: f64,
-    /// Images scored by class folder.
+    /// Number of scored images by class folder.
     pub images: BTreeMap<String, usize>,
-    /// Images that the service would refuse, by path, with its reason.
     pub refused: BTreeMap<String, String>,
-    /// Counts at the operating point, of negatives and positives.
     pub confusion: ConfusionMatrix,
-    /// Their figures.
     pub figures: FoldEvaluation,
-    /// All others.
     pub details: Details,
-    /// Images of neither class.
     pub other: Option<Other>,
 }
 
-/// Images of neither class: no verdict on them is right.
+/// Images of neither class, on which no decision is right.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Other {
-    /// Called positive.
     pub flagged: Proportion,
-    /// Above the out-of-distribution threshold.
     pub out_of_distribution: Proportion,
-    /// Mean calibrated probability.
     pub mean_probability: f64,
 }
 
 impl ExternalEvaluation {
-    /// What is on file, if it was measured with these weights and this calibration.
+    /// `None` unless measured with these weights and this calibration.
     pub fn load(trained: &TrainedRun, calibrated: &Calibrated) -> Result<Option<Self>> {
         let found: Option<Self> = files::read_json(&trained.run.file(FILE))?;
         let calibration = digest(calibrated)?;
@@ -72,79 +58,65 @@ impl ExternalEvaluation {
     }
 }
 
-/// Why there are no figures of an external set, and what to do. Names no folder: reports are passed on.
+/// Why there are no figures of an external set. Does not name the folder, because reports are published.
 pub fn why_not_measured(config: &Config) -> String {
     const COMMAND: &str = "`cxr-trainer evaluate --fold external`";
     match &config.evaluation.external {
         None => format!(
-            "trainer.evaluation.external names no labelled set from another site; once it does, {COMMAND} measures it"
+            "trainer.evaluation.external is not configured; name a labelled set from another site there, then run {COMMAND}"
         ),
         Some(external) if !external.root.is_dir() => format!(
-            "the folder that trainer.evaluation.external.root names is missing; put the images of {} there, then {COMMAND} \
-             measures them",
+            "the folder in trainer.evaluation.external.root is missing; put the images of {} there, then run {COMMAND}",
             external.name.trim()
         ),
         Some(_) => format!("{COMMAND} has not been run on these weights and this calibration"),
     }
 }
 
-/// Evaluates the configured external set, writes figures and scores down and prints them.
-///
-/// # Errors
-/// When no set is configured, it is not there, or a folder's class is not configured.
 pub fn evaluate_external(trained: &TrainedRun, calibrated: &Calibrated) -> Result<ExternalEvaluation> {
-    let external = trained
-        .config
-        .evaluation
-        .external
-        .as_ref()
-        .context("trainer.evaluation.external: names no set to evaluate on")?;
+    let external =
+        trained.config.evaluation.external.as_ref().context("trainer.evaluation.external: not configured")?;
     let (loose, classes) = read(trained, external)?;
     let images: Vec<&[u8]> = loose.images.iter().map(|image| image.pixels.as_slice()).collect();
     let scores = score_grey(&trained.network, &images, loose.size, trained.device, "external")?;
-    let (patients, n_untold) = patients(&loose, external)?;
-    if n_untold > 0 {
+    let (patients, n_unknown) = patients(&loose, external)?;
+    if n_unknown > 0 {
         say(format!(
-            "{n_untold} of {} file names of {} do not tell the patient: each counts as a patient of its own (trainer.evaluation.external.patient_pattern)",
+            "{n_unknown} of {} file names of {} do not identify the patient: each counts as a patient of its own (trainer.evaluation.external.patient_pattern)",
             patients.len(),
             external.name
         ));
     }
-    let judged = measure(trained, calibrated, external, (&loose, &classes, &patients), &scores)?;
+    let evaluation = measure(trained, calibrated, external, (&loose, &classes, &patients), &scores)?;
     let table = scores_csv(&loose, &patients, &scores, calibrated)?;
     files::write_atomically(&trained.run.file("scores-external.csv"), &table)?;
-    files::write_json(&trained.run.file(FILE), &judged)?;
-    say(format!("{}, operating point {:.4}", external.name, judged.threshold));
-    print(&judged.figures, judged.confusion, &judged.details);
-    if let Some(Other { flagged, out_of_distribution: ood, .. }) = &judged.other {
+    files::write_json(&trained.run.file(FILE), &evaluation)?;
+    say(format!("{}, operating point {:.4}", external.name, evaluation.threshold));
+    print(&evaluation.figures, evaluation.confusion, &evaluation.details);
+    if let Some(Other { flagged, out_of_distribution: ood, .. }) = &evaluation.other {
         say(format!(
             "- neither class: {}/{} called positive, {}/{} out of distribution",
             flagged.k, flagged.n, ood.k, ood.n
         ));
     }
-    say(format!("- {} refused; {}", judged.refused.len(), external.note));
-    Ok(judged)
+    say(format!("- {} rejected; {}", evaluation.refused.len(), external.note));
+    Ok(evaluation)
 }
 
-/// The images and what each counts as.
 fn read(trained: &TrainedRun, external: &External) -> Result<(Loose, Vec<ExternalClass>)> {
     let root = &external.root;
     ensure!(
         root.is_dir(),
-        "{}: no such folder; set trainer.evaluation.external.root, or CXR_DATA_DIR to the folder that holds it",
+        "{}: no such folder; set trainer.evaluation.external.root, or CXR_DATA_DIR to its parent folder",
         root.display()
     );
     let loose = Loose::read(root, &files_below(root)?, &trained.recipe())?;
     let class = |image: &LooseImage| {
         let folder = folder(&image.path);
-        match external.classes.get(folder) {
-            Some(class) => Ok(*class),
-            None => bail!(
-                "{}/{}: trainer.evaluation.external.classes does not say what {folder:?} is",
-                root.display(),
-                image.path
-            ),
-        }
+        external.classes.get(folder).copied().with_context(|| {
+            let file = root.join(&image.path);
+            format!("{}: trainer.evaluation.external.classes has no class for {folder:?}", file.display())
+        })
     };
     let classes = loose.images.iter().map(class).collect::<Result<_>>()?;
     Ok((loose, classes))
@@ -154,18 +126,18 @@ fn folder(path: &str) -> &str {
     path.rsplit_once('/').map_or("", |(folder, _)| folder)
 }
 
-/// The patient of every image, and how many have a name that does not tell: each of those is a patient of its own.
+/// The patient of each image, and the number of images that count as a patient of their own.
 fn patients(loose: &Loose, external: &External) -> Result<(Vec<String>, usize)> {
     let pattern = external.patient_pattern()?;
-    let told = |path: &str| {
-        let name = path.rsplit('/').next().unwrap_or(path);
-        pattern.as_ref().map_or_else(|| known(name), |pattern| by_pattern(name, pattern))
+    let mut n_unknown = 0;
+    let patient = |image: &LooseImage| {
+        let name = image.path.rsplit('/').next().unwrap_or(&image.path);
+        let patient = pattern.as_ref().map_or_else(|| known(name), |pattern| by_pattern(name, pattern));
+        n_unknown += usize::from(patient.is_none());
+        patient.unwrap_or_else(|| image.path.clone())
     };
-    let told: Vec<Option<String>> = loose.images.iter().map(|image| told(&image.path)).collect();
-    let n_untold = told.iter().filter(|patient| patient.is_none()).count();
-    let patients =
-        told.into_iter().zip(&loose.images).map(|(told, image)| told.unwrap_or_else(|| image.path.clone()));
-    Ok((patients.collect(), n_untold))
+    let patients = loose.images.iter().map(patient).collect();
+    Ok((patients, n_unknown))
 }
 
 fn measure(
@@ -182,12 +154,8 @@ fn measure(
     let positions = of(|class| class != ExternalClass::Other);
     let labelled = pick(scores, &positions);
     let positive: Vec<bool> = positions.iter().map(|i| classes[*i] == ExternalClass::Positive).collect();
-    let mut numbers = BTreeMap::new();
-    for patient in names {
-        let next = numbers.len();
-        numbers.entry(patient).or_insert(next);
-    }
-    let patients: Vec<usize> = positions.iter().map(|i| numbers[&names[*i]]).collect();
+    let numbers = numbered(names);
+    let patients: Vec<usize> = positions.iter().map(|i| numbers[*i]).collect();
     let probabilities = calibrated.probabilities(&labelled.logits);
     let sample = Sample {
         probabilities: &probabilities,
@@ -198,14 +166,14 @@ fn measure(
     };
     let statistics: Vec<_> = positions.iter().map(|i| loose.images[*i].statistics).collect();
     let colours = positions.iter().map(|i| Some(loose.images[*i].colour.name().to_owned()));
-    let mut groups = vec![subgroups::by("colour mode", colours)];
-    groups.extend(subgroups::by_statistics(&statistics));
-    let groups = subgroups::measure(&groups, &sample, threshold);
+    let mut properties = vec![subgroups::by("colour mode", colours)];
+    properties.extend(subgroups::by_statistics(&statistics));
+    let subgroups = subgroups::measure(&properties, &sample, threshold);
     let mut images = BTreeMap::new();
     for image in &loose.images {
         *images.entry(folder(&image.path).to_owned()).or_default() += 1;
     }
-    let details = details::measure(calibrated, &sample, &labelled, groups)?;
+    let details = details::measure(calibrated, &sample, &labelled, subgroups)?;
     plots::write(trained.run, "external", (&probabilities, &positive), threshold, &details.calibration)?;
     Ok(ExternalEvaluation {
         name: external.name.clone(),
@@ -216,7 +184,7 @@ fn measure(
         images,
         refused: loose.refused.iter().map(|image| (image.path.clone(), image.reason.to_owned())).collect(),
         confusion: ConfusionMatrix::at(&probabilities, &positive, threshold),
-        figures: sample.fold_evaluation(threshold, CALIBRATION_BINS).context("external set")?,
+        figures: sample.fold_evaluation(threshold).context("external set")?,
         details,
         other: other(calibrated, &pick(scores, &of(|class| class == ExternalClass::Other)))?,
     })

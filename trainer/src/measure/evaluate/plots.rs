@@ -1,4 +1,4 @@
-//! Figures of one fold as SVG: curves, reliability before and after calibration, probabilities by class.
+//! Figures of one fold as SVG.
 
 use super::details::CalibrationDetails;
 use crate::figures::{self, Along, Axes, Form, Series};
@@ -9,7 +9,6 @@ use cxr::analysis::scoring::precision_recall;
 use cxr::analysis::scoring::roc::RocCurve;
 use cxr::reference::CalibrationBin;
 
-/// Bars of a histogram.
 const BARS: usize = 40;
 
 /// Writes `roc-pr-NAME.svg`, `reliability-NAME.svg` and `probabilities-NAME.svg` into the run's figures.
@@ -29,22 +28,22 @@ pub fn write(
 /// ROC and precision-recall side by side, with the operating point on both.
 pub fn curves(name: &str, probabilities: &[f64], positive: &[bool], threshold: f64) -> Result<String> {
     let roc = RocCurve::new(probabilities, positive);
-    let area = stated("AUC", roc.as_ref().map(RocCurve::auc));
+    let area = labelled("AUC", roc.as_ref().map(RocCurve::auc));
     let roc =
         roc.iter().flat_map(RocCurve::points).map(|point| (point.false_positive_rate, point.sensitivity));
-    let average = stated("average precision", precision_recall::average_precision(probabilities, positive));
+    let average = labelled("average precision", precision_recall::average_precision(probabilities, positive));
     let precision = precision_recall::curve(probabilities, positive).unwrap_or_default();
     let precision = precision.into_iter().map(|point| (point.recall, point.precision));
     let base_rate = positive.iter().filter(|y| **y).count() as f64 / positive.len().max(1) as f64;
-    let called = ConfusionMatrix::at(probabilities, positive, threshold);
+    let confusion = ConfusionMatrix::at(probabilities, positive, threshold);
     let point = |at: Option<(f64, f64)>| {
         let name = format!("operating point ({threshold:.4})");
         Series::new(name, at.into_iter().collect(), Form::Points)
     };
-    let at_roc = called.specificity().map(|specificity| 1.0 - specificity).zip(called.sensitivity());
-    let at_precision = called.sensitivity().zip(called.precision());
+    let at_roc = confusion.specificity().map(|specificity| 1.0 - specificity).zip(confusion.sensitivity());
+    let at_precision = confusion.sensitivity().zip(confusion.precision());
     let (left, right) = (format!("ROC, {name}: {area}"), format!("Precision and recall, {name}: {average}"));
-    // Room around: a point in a corner shows whole.
+    // The margin keeps points in a corner whole.
     let range = || (-0.02..1.02, -0.02..1.02);
     let roc = [
         Series::line("all thresholds", roc.collect()),
@@ -56,19 +55,22 @@ pub fn curves(name: &str, probabilities: &[f64], positive: &[bool], threshold: f
         point(at_precision),
         Series::new("chance: share of positives", vec![(0.0, base_rate), (1.0, base_rate)], Form::Dashes),
     ];
-    let axes = |title, x, y| Axes { title, x, y, along: Along::Numbers };
     figures::charts(&[
         (axes(&left, "1 - specificity", "sensitivity"), range(), &roc),
         (axes(&right, "recall", "precision"), range(), &precision),
     ])
 }
 
-/// A figure by its name; not measured where a class is missing.
-fn stated(name: &str, value: Option<f64>) -> String {
+const fn axes<'a>(title: &'a str, x: &'a str, y: &'a str) -> Axes<'a> {
+    Axes { title, x, y, along: Along::Numbers }
+}
+
+/// The value is `None` if a class is missing.
+fn labelled(name: &str, value: Option<f64>) -> String {
     value.map_or_else(|| format!("{name} not measured"), |value| format!("{name} {value:.3}"))
 }
 
-/// The reliability diagram before and after calibration, with the images of every bin.
+/// Reliability before and after calibration, with the number of images in each bin.
 pub fn reliability(name: &str, before: &[CalibrationBin], after: &[CalibrationBin]) -> Result<String> {
     let of = |label: &str, bins: &[CalibrationBin]| {
         let filled = || bins.iter().filter(|bin| bin.n > 0);
@@ -78,16 +80,14 @@ pub fn reliability(name: &str, before: &[CalibrationBin], after: &[CalibrationBi
     let series = [
         of("before calibration", before),
         of("after", after),
-        Series::new("as it should be", vec![(0.0, 0.0), (1.0, 1.0)], Form::Dashes),
+        Series::new("perfect calibration", vec![(0.0, 0.0), (1.0, 1.0)], Form::Dashes),
     ];
     let title = format!("Reliability, {name}: images of each bin above its mark");
-    let (x, y) = ("mean probability of the positive class", "share of positives");
-    let axes = Axes { title: &title, x, y, along: Along::Numbers };
-    // Room above for the numbers at 1.
+    let axes = axes(&title, "mean probability of the positive class", "share of positives");
+    // The upper margin holds the numbers of marks at 1.
     figures::chart(&axes, (-0.02..1.02, -0.02..1.08), &series)
 }
 
-/// Probabilities by class with the operating point.
 pub fn histogram(name: &str, probabilities: &[f64], positive: &[bool], threshold: f64) -> Result<String> {
     let of = |class: bool, label: &str| {
         let pairs = probabilities.iter().zip(positive).filter(|(_, y)| **y == class);
@@ -99,8 +99,7 @@ pub fn histogram(name: &str, probabilities: &[f64], positive: &[bool], threshold
     let label = format!("operating point ({threshold:.4})");
     series.push(Series::new(label, vec![(threshold, 0.0), (threshold, top)], Form::Dashes));
     let title = format!("Calibrated probability by class, {name}");
-    let (x, y) = ("probability of the positive class", "share of the images of the class");
-    let axes = Axes { title: &title, x, y, along: Along::Numbers };
+    let axes = axes(&title, "probability of the positive class", "share of the images of the class");
     figures::chart(&axes, (0.0..1.0, 0.0..top), &series)
 }
 

@@ -1,4 +1,4 @@
-//! A fold evaluated with a released bundle through ONNX Runtime: needs the bundle and the data, no run directory.
+//! Evaluation of a released bundle through ONNX Runtime. Needs the bundle and the data, but no run directory.
 
 use super::{EvaluatedModel, EvaluationFile, check_look, measure};
 use crate::bundle::{self, Released};
@@ -13,12 +13,8 @@ use anyhow::Result;
 use cxr::bundle::FoldEvaluation;
 use std::path::Path;
 
-/// Evaluates one fold with the default variant of a bundle. The figures go to `output`, by default a folder in `runs/`; the ledger lies
-/// beside them, by default in `runs/`.
-///
-/// # Errors
-/// When the data and configuration do not give the folds that the bundle was made with, and as
-/// [`evaluate`](super::evaluate) does.
+/// Evaluates one fold with the default variant of a bundle. Writes the figures to `output`, by default a
+/// folder in `runs/`. The ledger is in `output`, by default in `runs/`.
 pub fn evaluate_bundle(
     config: &Config,
     (folder, output): (&Path, Option<&Path>),
@@ -56,7 +52,7 @@ pub fn evaluate_bundle(
     files::write_json(&file, &evaluation)?;
     say(file.display().to_string());
     if fold == Fold::Test {
-        say(format!("the look is entered in {}", evaluated.ledger.display()));
+        say(format!("the look is recorded in {}", evaluated.ledger.display()));
     }
     Ok(evaluation.figures)
 }

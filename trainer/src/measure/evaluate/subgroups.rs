@@ -1,12 +1,10 @@
-//! Figures by group: what the table, the file name, the stored image and the original's header tell apart. Groups are small; each has
-//! its n and its intervals.
+//! Figures by subgroup, from the table, the file name, the stored image and the header of the original.
 
 use crate::data::columns::Column;
 use crate::data::patient::by_pattern;
 use crate::data::pixels::Pixels;
 use crate::measure::sample::Sample;
 use cxr::DecodeLimits;
-use cxr::analysis::scoring::confusion::ConfusionMatrix;
 use cxr::analysis::scoring::roc::auc;
 use cxr::bundle::Measured;
 use cxr::statistics::ImageStatistics;
@@ -15,57 +13,45 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-/// One group of one property.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Subgroup {
-    /// What the images are grouped by.
     pub property: String,
-    /// Which group.
     pub group: String,
-    /// Images.
     pub n: usize,
-    /// Positives among them.
     pub n_positive: usize,
-    /// Area under the curve; none where the group holds one class.
+    /// `None` if the group is all of one class.
     pub auc: Option<Measured>,
-    /// At the operating point; none without positives.
     pub sensitivity: Option<Measured>,
-    /// At the operating point; none without negatives.
     pub specificity: Option<Measured>,
 }
 
-/// Groups of images by property and group: the property in the order of its first appearance.
-pub type Groups = Vec<(String, BTreeMap<String, Vec<usize>>)>;
+/// A property with its groups of images.
+pub type Property = (String, BTreeMap<String, Vec<usize>>);
 
-/// Measures every group.
-pub fn measure(groups: &Groups, sample: &Sample, threshold: f64) -> Vec<Subgroup> {
-    let one = |property: &str, group: &str, members: &[usize]| {
-        let subset = sample.subset(members);
-        let sample = subset.as_sample(sample);
-        let (n, n_positive) = (sample.len(), sample.n_positive());
-        let at = |p: &[f64], y: &[bool]| ConfusionMatrix::at(p, y, threshold);
-        Subgroup {
-            property: property.to_owned(),
-            group: group.to_owned(),
-            n,
-            n_positive,
-            auc: sample.measured(n, &auc),
-            sensitivity: sample.measured(n_positive, &|p, y| at(p, y).sensitivity()),
-            specificity: sample.measured(n - n_positive, &|p, y| at(p, y).specificity()),
-        }
+pub fn measure(properties: &[Property], sample: &Sample, threshold: f64) -> Vec<Subgroup> {
+    let groups = properties
+        .iter()
+        .flat_map(|(property, groups)| groups.iter().map(move |(group, images)| (property, group, images)));
+    let subgroup = |(property, group, images): (&String, &String, &Vec<usize>)| {
+        sample.subset(images, |sample| Subgroup {
+            property: property.clone(),
+            group: group.clone(),
+            n: sample.n(),
+            n_positive: sample.n_positive(),
+            auc: sample.measured(sample.n(), &auc),
+            sensitivity: sample.sensitivity(threshold),
+            specificity: sample.specificity(threshold),
+        })
     };
-    let of_property = |(property, groups): &(String, BTreeMap<String, Vec<usize>>)| {
-        groups.iter().map(|(group, members)| one(property, group, members)).collect::<Vec<_>>()
-    };
-    groups.iter().flat_map(of_property).collect()
+    groups.map(subgroup).collect()
 }
 
-/// The groups of a fold. `names` are regular expressions over the files' names whose first group is the subgroup; `originals` holds untouched
-/// originals of some images under the same paths.
-pub fn of_fold(pixels: &Pixels, names: &[(String, Regex)], originals: Option<&Path>) -> Groups {
+/// The properties of a fold. The first capture group of each regular expression in `names`, applied to the
+/// file name, is the subgroup. `originals` has originals of some images under the same paths.
+pub fn of_fold(pixels: &Pixels, names: &[(String, Regex)], originals: Option<&Path>) -> Vec<Property> {
     let entries = &pixels.entries;
-    // Where several classes count as one, each has its own figure.
+    // More than two classes: several count as one label.
     let classes: BTreeSet<&str> = entries.iter().map(|entry| entry.class.as_str()).collect();
     let of_class =
         (classes.len() > 2).then(|| by("class", entries.iter().map(|entry| Some(entry.class.clone()))));
@@ -75,26 +61,34 @@ pub fn of_fold(pixels: &Pixels, names: &[(String, Regex)], originals: Option<&Pa
     let of_names = names.iter().map(|(property, pattern)| {
         by(property, entries.iter().map(|entry| by_pattern(entry.file_name(), pattern)))
     });
-    let mut groups: Groups = of_class.into_iter().chain(of_table).chain(of_names).collect();
-    groups.extend(by_statistics(&pixels.statistics));
+    let mut properties: Vec<Property> = of_class.into_iter().chain(of_table).chain(of_names).collect();
+    properties.extend(by_statistics(&pixels.statistics));
     let headers: Vec<Option<Header>> =
         entries.iter().map(|entry| header(&originals?.join(&entry.path))).collect();
     if headers.iter().any(Option::is_some) {
-        groups
-            .push(by("original's colour mode", headers.iter().map(|h| Some(h.as_ref()?.colour.to_owned()))));
-        let side =
-            |header: &Header| if header.short_side < 1000 { "below 1000 px" } else { "1000 px and more" };
-        groups.push(by("original's short side", headers.iter().map(|h| Some(side(h.as_ref()?).to_owned()))));
-        let shape = |header: &Header| if header.aspect < 1.4 { "below 1.4" } else { "1.4 and more" };
-        groups
-            .push(by("original's aspect ratio", headers.iter().map(|h| Some(shape(h.as_ref()?).to_owned()))));
+        let of_headers: [(&str, fn(&Header) -> &'static str); 3] = [
+            ("original's colour mode", |header| header.colour),
+            ("original's short side", |header| {
+                if header.short_side < 1000 { "below 1000 px" } else { "1000 px and more" }
+            }),
+            (
+                "original's aspect ratio",
+                |header| {
+                    if header.aspect < 1.4 { "below 1.4" } else { "1.4 and more" }
+                },
+            ),
+        ];
+        let groups = of_headers.map(|(property, group)| {
+            by(property, headers.iter().map(|header| Some(group(header.as_ref()?).to_owned())))
+        });
+        properties.extend(groups);
     }
-    groups.retain(|(_, groups)| !groups.is_empty());
-    groups
+    properties.retain(|(_, groups)| !groups.is_empty());
+    properties
 }
 
-/// Thirds by size, shape, level and sharpness of the accepted images; what is the same for all makes no groups.
-pub fn by_statistics(statistics: &[ImageStatistics]) -> Groups {
+/// Thirds of the images by each statistic, unless it is the same for all.
+pub fn by_statistics(statistics: &[ImageStatistics]) -> Vec<Property> {
     let properties: [(&str, fn(&ImageStatistics) -> f64); 5] = [
         ("megapixels", |of| of.megapixels),
         ("aspect ratio", |of| of.aspect_ratio),
@@ -122,11 +116,8 @@ pub fn by_statistics(statistics: &[ImageStatistics]) -> Groups {
     properties.into_iter().filter_map(thirds).collect()
 }
 
-/// Images by group; those without one are left out.
-pub fn by(
-    property: &str,
-    groups: impl Iterator<Item = Option<String>>,
-) -> (String, BTreeMap<String, Vec<usize>>) {
+/// Divides images by the group of each; images without one are left out.
+pub fn by(property: &str, groups: impl Iterator<Item = Option<String>>) -> Property {
     let mut members: BTreeMap<String, Vec<usize>> = BTreeMap::new();
     for (image, group) in groups.enumerate() {
         if let Some(group) = group {
@@ -142,7 +133,7 @@ struct Header {
     colour: &'static str,
 }
 
-/// Of an original where there is one that can be decoded.
+/// `None` if the original is missing or cannot be decoded.
 fn header(file: &Path) -> Option<Header> {
     let image = cxr::decode(&std::fs::read(file).ok()?, &DecodeLimits::default()).ok()?;
     Some(Header {
@@ -157,7 +148,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_group_of_one_class_has_no_area_and_keeps_its_own_figure() {
+    fn a_group_of_one_class_has_no_auc_but_its_own_figure() {
         let sample = Sample {
             probabilities: &[0.9, 0.2, 0.8, 0.1, 0.7, 0.6],
             positive: &[true, false, true, false, true, true],
@@ -166,7 +157,7 @@ mod tests {
             seed: 3,
         };
         let groups = ["a", "b", "a", "b", "a", "b"].map(|group| Some(group.to_owned()));
-        let found = measure(&vec![by("letter", groups.into_iter())], &sample, 0.75);
+        let found = measure(&[by("letter", groups.into_iter())], &sample, 0.75);
         assert_eq!((found[0].group.as_str(), found[0].n, found[0].n_positive), ("a", 3, 3));
         assert!(found[0].auc.is_none() && found[0].specificity.is_none());
         assert!((found[0].sensitivity.unwrap().value - 2.0 / 3.0).abs() < 1e-12);

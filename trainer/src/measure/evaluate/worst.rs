@@ -1,40 +1,34 @@
-//! The worst cases: positives with the lowest and negatives with the highest probability, as a table and as a sheet of small
-//! images with a caption each, errors in a frame, under a legend that says what that means.
+//! The worst cases: positives with the lowest and negatives with the highest probability, as a table and as a
+//! contact sheet on which errors are framed.
 
 use crate::files;
 use anyhow::Result;
 use cxr::lettering;
 
-/// One image as the table and the sheet show it.
 #[derive(Debug, Clone)]
 pub struct Case<'a> {
-    /// Path below the dataset.
+    /// Relative to the dataset.
     pub path: &'a str,
-    /// The patient.
     pub patient: &'a str,
-    /// Whether it is a positive.
     pub positive: bool,
-    /// Calibrated.
+    pub logit: f64,
     pub probability: f64,
-    /// Out-of-distribution score.
     pub ood_score: f64,
     /// Grey levels, row-major.
     pub pixels: &'a [u8],
 }
 
-/// Tiles in a row.
+/// Tiles per row. All sizes below are in pixels.
 const COLUMNS: usize = 6;
 const GAP: usize = 4;
-/// White between a tile and its frame: a radiograph is black at its own edges and would swallow a frame that touches it.
+/// White between a tile and its frame, which would be invisible next to the black edge of a radiograph.
 const WHITE: usize = 3;
-/// Width of the frame.
 const FRAME: usize = 3;
-/// Room between tiles, for their frames.
-const BETWEEN: usize = 2 * (WHITE + FRAME) + GAP;
-/// Rows of a line of text with the room around it.
+const SPACING: usize = 2 * (WHITE + FRAME) + GAP;
 const LINE: usize = 7 + 2 * GAP;
+const LETTER: usize = 6;
 
-/// The `n` worst of each class, the worst first: positives, then negatives. Some are right nevertheless.
+/// The `n` worst cases of each class, positives first, the worst of each class first. Not all need be errors.
 pub fn worst<'a>(cases: &[Case<'a>], n: usize) -> Vec<Case<'a>> {
     let of_class = |class: bool| {
         let mut members: Vec<Case<'a>> =
@@ -49,7 +43,6 @@ pub fn worst<'a>(cases: &[Case<'a>], n: usize) -> Vec<Case<'a>> {
     [of_class(true), of_class(false)].concat()
 }
 
-/// The cases as CSV.
 pub fn csv(worst: &[Case], threshold: f64) -> Result<Vec<u8>> {
     let rows = ranked(worst).map(|(rank, case)| {
         [
@@ -65,15 +58,15 @@ pub fn csv(worst: &[Case], threshold: f64) -> Result<Vec<u8>> {
     files::csv(["rank", "class", "error", "probability", "ood_score", "patient", "path"], rows)
 }
 
-/// The sheet as PNG: a legend, then tiles of half the size, positives in the upper rows, negatives in the lower ones.
+/// The contact sheet as PNG: a legend, then rows of positives and rows of negatives at half size.
 pub fn sheet(worst: &[Case], (width, height): (u32, u32), threshold: f64) -> Vec<u8> {
     let (tile_width, tile_height) = (width as usize / 2, height as usize / 2);
     let rows_of = |class: bool| worst.iter().filter(|case| case.positive == class).count().div_ceil(COLUMNS);
-    let (cell_width, cell_height) = (tile_width + BETWEEN, tile_height + LINE + BETWEEN);
-    let sheet_width = COLUMNS * cell_width + BETWEEN;
+    let (cell_width, cell_height) = (tile_width + SPACING, tile_height + LINE + SPACING);
+    let sheet_width = COLUMNS * cell_width + SPACING;
     let legend = wrapped(&legend(threshold), sheet_width - 2 * GAP);
     let top_of_tiles = GAP + legend.len() * LINE;
-    let sheet_height = top_of_tiles + (rows_of(true) + rows_of(false)).max(1) * cell_height + BETWEEN;
+    let sheet_height = top_of_tiles + (rows_of(true) + rows_of(false)).max(1) * cell_height + SPACING;
     let mut pixels = vec![255; sheet_width * sheet_height];
     let write = |pixels: &mut [u8], text: &str, (left, top): (usize, usize)| {
         lettering::draw(pixels, sheet_width as u32, (left as u32, (top + GAP) as u32), text, 1, 0);
@@ -83,7 +76,15 @@ pub fn sheet(worst: &[Case], (width, height): (u32, u32), threshold: f64) -> Vec
     }
     for (rank, case) in ranked(worst) {
         let row = (rank - 1) / COLUMNS + if case.positive { 0 } else { rows_of(true) };
-        let (left, top) = (BETWEEN + (rank - 1) % COLUMNS * cell_width, top_of_tiles + row * cell_height);
+        let (left, top) = (SPACING + (rank - 1) % COLUMNS * cell_width, top_of_tiles + row * cell_height);
+        let is_error = is_error(case, threshold);
+        if is_error {
+            for (margin, level) in [(WHITE + FRAME, 0), (WHITE, 255)] {
+                let corner = (left - margin, top + LINE - margin);
+                let size = (tile_width + 2 * margin, tile_height + 2 * margin);
+                fill(&mut pixels, sheet_width, corner, size, level);
+            }
+        }
         for y in 0..tile_height {
             for x in 0..tile_width {
                 let level = |dx, dy| u32::from(case.pixels[(2 * y + dy) * width as usize + 2 * x + dx]);
@@ -91,42 +92,27 @@ pub fn sheet(worst: &[Case], (width, height): (u32, u32), threshold: f64) -> Vec
                 pixels[(top + LINE + y) * sheet_width + left + x] = mean as u8;
             }
         }
-        let is_wrong = is_error(case, threshold);
-        if is_wrong {
-            frame(&mut pixels, sheet_width, (left, top + LINE), (tile_width, tile_height));
-        }
         let class = if case.positive { 'P' } else { 'N' };
-        let verdict = if is_wrong { " wrong" } else { "" };
-        let caption = format!("{class}{rank} {:.3}{verdict}", case.probability);
-        let fits = caption.chars().take(tile_width / LETTER).collect::<String>();
-        write(&mut pixels, &fits, (left, top - GAP));
+        let mark = if is_error { " wrong" } else { "" };
+        let mut caption = format!("{class}{rank} {:.3}{mark}", case.probability);
+        caption.truncate(tile_width / LETTER);
+        write(&mut pixels, &caption, (left, top - GAP));
     }
     cxr::phantom::encode_png(&pixels, sheet_width as u32, sheet_height as u32)
 }
 
-/// Columns from one letter to the next.
-const LETTER: usize = 6;
-
-/// A black frame around a tile, with white between the two.
-fn frame(
+fn fill(
     pixels: &mut [u8],
     sheet_width: usize,
     (left, top): (usize, usize),
     (width, height): (usize, usize),
+    level: u8,
 ) {
-    let (outer, inner) = (WHITE + FRAME, WHITE);
-    for y in top - outer..top + height + outer {
-        for x in left - outer..left + width + outer {
-            let is_inside = (top - inner..top + height + inner).contains(&y)
-                && (left - inner..left + width + inner).contains(&x);
-            if !is_inside {
-                pixels[y * sheet_width + x] = 0;
-            }
-        }
+    for row in pixels.chunks_exact_mut(sheet_width).skip(top).take(height) {
+        row[left..left + width].fill(level);
     }
 }
 
-/// What captions and frames mean.
 fn legend(threshold: f64) -> String {
     format!(
         "P = positive, N = negative, then the rank within the class: 1 is the worst. 0.123 = calibrated probability of the \
@@ -134,12 +120,12 @@ fn legend(threshold: f64) -> String {
     )
 }
 
-/// Text in lines of at most so many columns of pixels, broken between words.
-fn wrapped(text: &str, columns: usize) -> Vec<String> {
+/// Wraps text at words to lines of at most `width` pixels.
+fn wrapped(text: &str, width: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for word in text.split_whitespace() {
         match lines.last_mut() {
-            Some(line) if (line.len() + 1 + word.len()) * LETTER <= columns => {
+            Some(line) if (line.len() + 1 + word.len()) * LETTER <= width => {
                 line.push(' ');
                 line.push_str(word);
             }
@@ -149,7 +135,7 @@ fn wrapped(text: &str, columns: usize) -> Vec<String> {
     lines
 }
 
-/// Each case with its rank within its class, from 1.
+/// Each case with its rank within its class, counted from 1.
 fn ranked<'a, 'b>(worst: &'b [Case<'a>]) -> impl Iterator<Item = (usize, &'b Case<'a>)> {
     let n_positive = worst.iter().filter(|case| case.positive).count();
     worst.iter().enumerate().map(move |(i, case)| (if case.positive { i } else { i - n_positive } + 1, case))
@@ -164,12 +150,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_worst_come_first_and_errors_are_told_from_right_answers() {
+    fn the_worst_come_first_and_errors_are_marked() {
         let pixels = [128; 64 * 64];
         let case = |path, positive, probability| Case {
             path,
             patient: "a",
             positive,
+            logit: 0.0,
             probability,
             ood_score: 1.0,
             pixels: &pixels,
@@ -188,11 +175,11 @@ mod tests {
         assert_eq!(table.lines().nth(4), Some("2,NORMAL,0,0.100000,1.0000,a,4"));
         let sheet = sheet(&found, (64, 64), 0.5);
         let image = cxr::decode(&sheet, &cxr::DecodeLimits::default()).unwrap();
-        assert_eq!(image.width() as usize, COLUMNS * (32 + BETWEEN) + BETWEEN);
+        assert_eq!(image.width() as usize, COLUMNS * (32 + SPACING) + SPACING);
         assert!(image.samples().contains(&0) && image.samples().contains(&128), "captions and tiles");
         let text = legend(0.5);
         let lines = wrapped(&text, 200);
         assert!(lines.len() > 3 && lines.iter().all(|line| line.len() * LETTER <= 200), "{lines:?}");
-        assert_eq!(lines.join(" "), text, "the legend is whole");
+        assert_eq!(lines.join(" "), text, "the legend is complete");
     }
 }

@@ -1,5 +1,4 @@
-//! The map that a bundle serves is Grad-CAM: the graph's `cam`, through ONNX Runtime, against automatic differentiation in
-//! libtorch, on real images.
+//! Checks the exported graph's map in ONNX Runtime against Grad-CAM by automatic differentiation in libtorch.
 
 use super::maps::Maps;
 use crate::onnx;
@@ -11,20 +10,16 @@ use runtime::{Runtime, SessionOptions};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
-/// Images that are compared, spread over the fold.
+/// Images to compare, evenly spread over the fold.
 const N: usize = 32;
-/// Largest difference that passes.
 pub const TOLERANCE: f64 = 1e-3;
 
-/// How far the two are apart.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Agreement {
-    /// Images compared.
     pub n: usize,
     /// Largest `max|a - b| / max|a|` of an image's map, with `a` from automatic differentiation.
     pub largest_relative_difference: f64,
-    /// What was allowed.
     pub tolerance: f64,
 }
 
@@ -40,12 +35,8 @@ pub(super) fn measure(trained: &TrainedRun, maps: &Maps, onnxruntime: &Path) -> 
         let expected: Vec<f32> =
             Vec::try_from(trained.network.grad_cam(&images).contiguous().flatten(0, -1))?;
         let found = session.run(maps.pixels.image(position), 1)?.cam;
-        ensure!(
-            expected.len() == found.len(),
-            "a map has {} values, expected {}",
-            found.len(),
-            expected.len()
-        );
+        let (n, n_expected) = (found.len(), expected.len());
+        ensure!(n == n_expected, "a map has {n} values, expected {n_expected}");
         let largest = expected.iter().fold(f32::MIN_POSITIVE, |largest, value| largest.max(value.abs()));
         for (a, b) in expected.iter().zip(&found) {
             let difference = f64::from((a - b).abs() / largest);
@@ -58,7 +49,7 @@ pub(super) fn measure(trained: &TrainedRun, maps: &Maps, onnxruntime: &Path) -> 
     say(format!("Grad-CAM against the graph's map on {n} images: {worst:.1e} of the map's maximum"));
     ensure!(
         worst <= TOLERANCE,
-        "the map of the exported graph is not Grad-CAM: {worst:e} apart, allowed is {TOLERANCE:e}"
+        "the map of the exported graph is not Grad-CAM: relative difference {worst:e}, tolerance {TOLERANCE:e}"
     );
     Ok(Agreement { n, largest_relative_difference: worst, tolerance: TOLERANCE })
 }

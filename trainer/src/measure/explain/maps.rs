@@ -1,6 +1,5 @@
-//! The class activation maps of the select fold, with label and decision of each image.
+//! The class activation maps of the select fold, with the label and the decision of each image.
 
-use super::outcome::Outcome;
 use crate::data::folds::Fold;
 use crate::data::pixels::Pixels;
 use crate::measure::calibrate::Calibrated;
@@ -9,34 +8,62 @@ use crate::progress::Meter;
 use crate::train::score::grey_nchw;
 use crate::train::trained::TrainedRun;
 use anyhow::Result;
+use serde::{Deserialize, Serialize};
 
-/// Images a batch.
 const BATCH: usize = 32;
 
-/// The fold with its maps.
+/// The cell of the confusion matrix that an image belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ConfusionCell {
+    TruePositive,
+    FalsePositive,
+    FalseNegative,
+    TrueNegative,
+}
+
+impl ConfusionCell {
+    /// In the order of the contact sheet.
+    pub const ALL: [Self; 4] =
+        [Self::TruePositive, Self::FalsePositive, Self::FalseNegative, Self::TrueNegative];
+
+    pub const fn new(is_positive: bool, is_flagged: bool) -> Self {
+        match (is_positive, is_flagged) {
+            (true, true) => Self::TruePositive,
+            (false, true) => Self::FalsePositive,
+            (true, false) => Self::FalseNegative,
+            (false, false) => Self::TrueNegative,
+        }
+    }
+
+    pub const fn is_flagged(self) -> bool {
+        matches!(self, Self::TruePositive | Self::FalsePositive)
+    }
+
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::TruePositive => "true-positive",
+            Self::FalsePositive => "false-positive",
+            Self::FalseNegative => "false-negative",
+            Self::TrueNegative => "true-negative",
+        }
+    }
+}
+
 #[derive(Debug)]
 pub struct Maps {
-    /// The images as the network sees them.
     pub pixels: Pixels,
-    /// Classes.
     pub positive: Vec<bool>,
-    /// A number for every patient, by image.
+    /// A number for each image's patient.
     pub patients: Vec<usize>,
-    /// Calibrated probabilities.
     pub probabilities: Vec<f64>,
-    /// What became of each image at the operating point.
-    pub outcomes: Vec<Outcome>,
+    pub cells: Vec<ConfusionCell>,
     /// Class activation maps before the ReLU, row-major.
     pub maps: Vec<Vec<f32>>,
-    /// Columns and rows of a map.
     pub map_size: (u32, u32),
 }
 
 impl Maps {
-    /// Scores the select fold and keeps the maps.
-    ///
-    /// # Errors
-    /// Lists every image that cannot be used.
     pub fn of(trained: &TrainedRun, calibrated: &Calibrated) -> Result<Self> {
         let recipe = trained.recipe();
         let pixels = Pixels::of_fold(trained.config, &trained.index, &trained.folds, Fold::Select, &recipe)?;
@@ -54,11 +81,11 @@ impl Maps {
         }
         let probabilities = calibrated.probabilities(&logits);
         let positive = pixels.positive();
-        let outcomes = positive
+        let cells = positive
             .iter()
             .zip(&probabilities)
-            .map(|(positive, p)| Outcome::of(*positive, *p >= calibrated.policy.threshold))
+            .map(|(positive, p)| ConfusionCell::new(*positive, *p >= calibrated.policy.threshold))
             .collect();
-        Ok(Self { patients: patients(&pixels), pixels, positive, probabilities, outcomes, maps, map_size })
+        Ok(Self { patients: patients(&pixels), pixels, positive, probabilities, cells, maps, map_size })
     }
 }

@@ -1,7 +1,6 @@
-//! Pictures of the most telling images of every outcome with their maps, one file each and one contact sheet.
+//! Pictures and a contact sheet of the most confident images of each cell of the confusion matrix.
 
-use super::maps::Maps;
-use super::outcome::Outcome;
+use super::maps::{ConfusionCell, Maps};
 use crate::measure::heatmap::{MapFigures, Peak};
 use crate::progress::say;
 use crate::train::trained::TrainedRun;
@@ -11,41 +10,30 @@ use cxr::{heatmap, lettering};
 use png::{BitDepth, ColorType, Encoder};
 use serde::{Deserialize, Serialize};
 
-/// Images of every outcome.
 const N: usize = 4;
-/// Image pixels of a caption's letter pixel.
+/// Size of the lettering. All sizes below are in pixels.
 const SCALE: u32 = 2;
-/// Rows of a line of text: seven letter pixels with a gap.
 const LINE: u32 = 9 * SCALE;
-/// Rows below an image for its caption of two lines, with room to the next.
 const CAPTION: u32 = 2 * LINE + 6 * SCALE;
-/// White between the tiles of the sheet.
 const GAP: u32 = 12;
-/// Above the sheet.
 const LEGEND: [&str; 4] = [
-    "Left: the image. Right: the same under its map of evidence for the positive class,",
-    "from violet (weak) to yellow (strong). Where no colour is, the evidence is below the scale.",
-    "p: calibrated probability of the positive class. Each row: one outcome, the surest answers first.",
-    "No localisation of disease.",
+    "Left: the image. Right: the same image under its map of evidence for the positive class,",
+    "from violet (weak) to yellow (strong). Without colour, the evidence is below the scale.",
+    "p: calibrated probability of the positive class. Each row: one outcome, most confident first.",
+    "The map does not localise disease.",
 ];
-/// The contact sheet, below the folder `figures`.
 pub const CONTACT_SHEET: &str = "explain-contact-sheet.png";
 
-/// One picture.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Overlay {
-    /// Below the run directory's folder `figures`: the image, and beside it the image under its map.
+    /// In the run directory's folder `figures`: the image, and beside it the image under its map.
     pub file: String,
-    /// Path of the image in the dataset.
     pub image: String,
-    /// What it was called and what it is.
-    pub outcome: Outcome,
-    /// Calibrated probability.
+    pub outcome: ConfusionCell,
     pub probability: f64,
 }
 
-/// An RGB picture, row-major.
 struct Picture {
     width: u32,
     pixels: Vec<u8>,
@@ -54,21 +42,19 @@ struct Picture {
 pub(super) fn draw(trained: &TrainedRun, maps: &Maps) -> Result<Vec<Overlay>> {
     let (size, scale) = (maps.pixels.size, scale(maps));
     let tile = (2 * size.0, size.1 + CAPTION);
-    let telling = Outcome::ALL.map(|outcome| (outcome, most_telling(maps, outcome)));
-    // No empty row for an outcome without an image, no empty column where every outcome has few.
-    let rows = || telling.iter().filter(|(_, images)| !images.is_empty());
-    let columns = rows().map(|(_, images)| images.len()).max().unwrap_or(1) as u32;
+    let mut rows: Vec<_> = ConfusionCell::ALL.map(|cell| (cell, most_confident(maps, cell))).into();
+    rows.retain(|(_, images)| !images.is_empty());
+    let columns = rows.iter().map(|(_, images)| images.len()).max().unwrap_or(1) as u32;
     let top = GAP + LEGEND.len() as u32 * LINE + GAP;
     let widest = LEGEND.iter().map(|line| lettering::size(line, SCALE).0).max().unwrap_or(0);
     let sheet_width = (GAP + (tile.0 + GAP) * columns).max(widest + 2 * GAP);
-    let mut sheet = Picture::new((sheet_width, top + (tile.1 + GAP) * rows().count() as u32));
+    let mut sheet = Picture::new((sheet_width, top + (tile.1 + GAP) * rows.len() as u32));
     for (line, text) in (0..).zip(LEGEND) {
         sheet.write((GAP, GAP + line * LINE), text);
     }
     let mut overlays = Vec::new();
-    for (row, (outcome, images)) in (0..).zip(rows()) {
-        let outcome = *outcome;
-        for (column, image) in (0..).zip(images.iter().copied()) {
+    for (row, (outcome, images)) in (0..).zip(rows) {
+        for (column, image) in (0..).zip(images) {
             let picture = tile_of(maps, image, tile, scale);
             let file = format!("explain-{}-{}.png", outcome.name(), column + 1);
             trained.run.write_figure(&file, picture.encode()?)?;
@@ -86,29 +72,23 @@ pub(super) fn draw(trained: &TrainedRun, maps: &Maps) -> Result<Vec<Overlay>> {
     Ok(overlays)
 }
 
-/// The most confident of those flagged, and of those not flagged.
-fn most_telling(maps: &Maps, outcome: Outcome) -> Vec<usize> {
-    let mut images: Vec<usize> =
-        (0..maps.outcomes.len()).filter(|image| maps.outcomes[*image] == outcome).collect();
-    let is_flagged = matches!(outcome, Outcome::TruePositive | Outcome::FalsePositive);
+fn most_confident(maps: &Maps, cell: ConfusionCell) -> Vec<usize> {
+    let mut images: Vec<usize> = (0..maps.cells.len()).filter(|image| maps.cells[*image] == cell).collect();
     images.sort_by(|a, b| {
         let rising = maps.probabilities[*a].total_cmp(&maps.probabilities[*b]);
-        if is_flagged { rising.reverse() } else { rising }
+        if cell.is_flagged() { rising.reverse() } else { rising }
     });
     images.truncate(N);
     images
 }
 
-/// The scale that the bundle will have; where the fold gives none, from nothing to the strongest place of all images.
+/// The scale of the bundle's heatmaps, or else from 0 to the fold's maximum.
 fn scale(maps: &Maps) -> ColourScale {
     let peaks: Vec<Peak> = maps
         .maps
         .iter()
-        .zip(maps.positive.iter().zip(&maps.outcomes))
-        .map(|(map, (positive, outcome))| {
-            let flagged = matches!(outcome, Outcome::TruePositive | Outcome::FalsePositive);
-            Peak::of(map, maps.map_size, *positive, flagged)
-        })
+        .zip(maps.positive.iter().zip(&maps.cells))
+        .map(|(map, (positive, cell))| Peak::of(map, maps.map_size, *positive, cell.is_flagged()))
         .collect();
     let strongest = peaks.iter().map(|peak| peak.value).fold(f32::MIN_POSITIVE, f32::max);
     let found = MapFigures::of(&peaks).scale;
@@ -122,7 +102,7 @@ fn tile_of(maps: &Maps, image: usize, size: (u32, u32), scale: ColourScale) -> P
         cam: &maps.maps[image],
         cam_size: maps.map_size,
         scale,
-        // Of a drawn map alone: it stands in the file's text.
+        // `blend` does not write text.
         class: "",
     };
     let blended = heatmap::blend(pixels, input, &evidence);
@@ -131,15 +111,13 @@ fn tile_of(maps: &Maps, image: usize, size: (u32, u32), scale: ColourScale) -> P
     tile.paste(&Picture { width: input.0, pixels: blended }, (input.0, 0));
     let path = &maps.pixels.entries[image].path;
     let name = path.rsplit('/').next().unwrap_or(path);
-    let facts =
-        format!("{}, p {:.3}", maps.outcomes[image].name().replace('-', " "), maps.probabilities[image]);
+    let text = format!("{}, p {:.3}", maps.cells[image].name().replace('-', " "), maps.probabilities[image]);
     tile.write((SCALE, input.1 + 2 * SCALE), name);
-    tile.write((SCALE, input.1 + 2 * SCALE + LINE), &facts);
+    tile.write((SCALE, input.1 + 2 * SCALE + LINE), &text);
     tile
 }
 
 impl Picture {
-    /// White.
     fn new((width, height): (u32, u32)) -> Self {
         Self { width, pixels: vec![u8::MAX; 3 * width as usize * height as usize] }
     }

@@ -1,45 +1,43 @@
-//! The sanity check of Adebayo et al. 2018: weights are drawn anew from the classifier down, stage after stage, and the maps
-//! must lose their likeness to those of the trained network. A map that survives shows the image, not the model.
+//! The sanity check of Adebayo et al. 2018: weights are randomised stage by stage, beginning with the
+//! classifier, and the maps must lose their similarity to those of the trained network. A map that keeps it
+//! depends on the image, not on the model.
 
 use super::maps::Maps;
+use crate::measure::sample::mean;
 use crate::model::{Network, Precision, weights};
 use crate::progress::say;
 use crate::train::score::grey_nchw;
 use crate::train::trained::TrainedRun;
 use anyhow::{Context, Result};
-use cxr::analysis::scoring::bootstrap::interval95;
 use cxr::analysis::similarity::{spearman, ssim};
 use cxr::bundle::Measured;
 use cxr::heatmap::upsample;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Tensor};
 
-/// Images whose maps are followed.
 const N: usize = 32;
-/// Pixels of an enlarged map for every cell.
+/// Factor by which maps are enlarged for the structural similarity (SSIM).
 const ENLARGED: u32 = 8;
-/// Side of the windows of the structural similarity, in those pixels.
+/// Side of an SSIM window, in pixels of the enlarged map.
 const WINDOW: usize = 8;
 
-/// One stage further down.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RandomisationStep {
-    /// The stage that was drawn anew, beside all before it; `trained` for none.
+    /// The stage that was randomised, in addition to all previous ones; `trained` for none.
     pub stage: String,
-    /// Mean rank correlation of the maps' cells with the trained network's, before the ReLU.
+    /// Mean rank correlation with the trained network's maps, before the ReLU.
     pub spearman: Measured,
-    /// Mean structural similarity of the enlarged maps after the ReLU, each scaled to its own maximum.
+    /// Mean SSIM of the enlarged maps after the ReLU, each scaled to its own maximum.
     pub ssim: Measured,
 }
 
-/// The whole cascade.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Randomisation {
-    /// From the trained network to one that has learnt nothing.
+    /// From the trained network to a fully randomised one.
     pub steps: Vec<RandomisationStep>,
-    /// Whether the last network's rank correlation is, with its interval, below one half.
+    /// Whether the interval of the last rank correlation lies below 0.5.
     pub passed: bool,
 }
 
@@ -47,24 +45,42 @@ pub(super) fn measure(trained: &TrainedRun, maps: &Maps) -> Result<Randomisation
     let images = chosen(maps);
     let grey = grey_nchw(&maps.pixels, &images, trained.device);
     let patients: Vec<usize> = images.iter().map(|image| maps.patients[*image]).collect();
-    let seed = trained.config.seed;
-    let result =
-        cascade(trained, &grey, maps.map_size, &patients, (trained.config.evaluation.resamples, seed))?;
-    for step in &result.steps {
+    let (resamples, seed) = (trained.config.evaluation.resamples, trained.config.seed);
+    let architecture = trained.config.model.architecture;
+    let random_network = || Network::new(architecture, 0.0, Precision::Fp32, trained.device);
+    tch::manual_seed(seed as i64);
+    let (network, random) = (random_network(), random_network());
+    weights::copy(&trained.network.named_tensors(), &network.named_tensors())?;
+    let (own, random) = (network.named_tensors(), random.named_tensors());
+    let reference = maps_of(&network, &grey)?;
+    let mut steps = Vec::new();
+    for stage in std::iter::once("trained".to_owned()).chain(stages(&network)?) {
+        tch::no_grad(|| {
+            for (name, tensor) in own.iter().filter(|(name, _)| stage_of(name) == stage) {
+                tensor.shallow_clone().copy_(&random[name]);
+            }
+        });
+        let found = maps_of(&network, &grey)?;
+        let similarity = |of: &dyn Fn(&[f32], &[f32]) -> f64| -> Result<Measured> {
+            let values: Vec<f64> = reference.iter().zip(&found).map(|(a, b)| of(a, b)).collect();
+            mean(&values, &patients, (resamples, seed)).context("images of fewer than two patients")
+        };
+        // The rank correlation with a constant map is undefined.
+        let spearman = similarity(&|a, b| spearman(a, b).unwrap_or(0.0))?;
+        let ssim = similarity(&|a, b| structural_similarity(a, b, maps.map_size))?;
         say(format!(
-            "  {:<24} rank correlation {:+.3}  structural similarity {:+.3}",
-            step.stage, step.spearman.value, step.ssim.value
+            "  {stage:<24} rank correlation {:+.3}  structural similarity {:+.3}",
+            spearman.value, ssim.value
         ));
+        steps.push(RandomisationStep { stage, spearman, ssim });
     }
-    say(format!(
-        "randomisation check on {} images: {}",
-        images.len(),
-        if result.passed { "passed" } else { "FAILED" }
-    ));
-    Ok(result)
+    let passed = steps.last().is_some_and(|last| last.spearman.ci95[1] < 0.5);
+    let result = if passed { "passed" } else { "FAILED" };
+    say(format!("randomisation check on {} images: {result}", images.len()));
+    Ok(Randomisation { steps, passed })
 }
 
-/// Flagged images first, spread over the fold: a map of evidence for pneumonia needs some.
+/// Images from the half of the fold with the higher probabilities, because other maps may show no evidence.
 fn chosen(maps: &Maps) -> Vec<usize> {
     let mut order: Vec<usize> = (0..maps.pixels.len()).collect();
     order.sort_by(|a, b| maps.probabilities[*b].total_cmp(&maps.probabilities[*a]));
@@ -75,52 +91,13 @@ fn chosen(maps: &Maps) -> Vec<usize> {
     images
 }
 
-fn cascade(
-    trained: &TrainedRun,
-    grey: &Tensor,
-    map_size: (u32, u32),
-    patients: &[usize],
-    (resamples, seed): (usize, u64),
-) -> Result<Randomisation> {
-    let model = &trained.config.model;
-    let fresh_network = || Network::new(model.architecture, 0.0, Precision::Fp32, trained.device);
-    tch::manual_seed(seed as i64);
-    let (network, fresh) = (fresh_network(), fresh_network());
-    weights::copy(&trained.network.named_tensors(), &network.named_tensors())?;
-    let (own, drawn) = (network.named_tensors(), fresh.named_tensors());
-    let reference = maps_of(&network, grey)?;
-    let mut steps = Vec::new();
-    let stages = std::iter::once("trained".to_owned()).chain(stages(&network)?);
-    for stage in stages {
-        tch::no_grad(|| {
-            for (name, tensor) in own.iter().filter(|(name, _)| stage_of(name) == stage) {
-                tensor.shallow_clone().copy_(&drawn[name]);
-            }
-        });
-        let maps = maps_of(&network, grey)?;
-        let likeness = |of: &dyn Fn(&[f32], &[f32]) -> f64| -> Result<Measured> {
-            let values: Vec<f64> = reference.iter().zip(&maps).map(|(a, b)| of(a, b)).collect();
-            mean(&values, patients, resamples, seed)
-        };
-        steps.push(RandomisationStep {
-            stage,
-            // A constant map has no order to agree with.
-            spearman: likeness(&|a, b| spearman(a, b).unwrap_or(0.0))?,
-            ssim: likeness(&|a, b| structure(a, b, map_size))?,
-        });
-    }
-    let passed = steps.last().is_some_and(|last| last.spearman.ci95[1] < 0.5);
-    Ok(Randomisation { steps, passed })
-}
-
-/// Stages from the classifier down; within a stage of the architecture the reverse of the order in which the network made
-/// its parameters.
+/// Stages from the classifier to the input; within a stage of the architecture, in reverse order of creation.
 fn stages(network: &Network) -> Result<Vec<String>> {
     let named = network.named_tensors();
     let mut stages: Vec<(usize, String)> = Vec::new();
     for parameter in network.parameters().trainable_variables().iter().rev() {
-        let is_it = |(_, tensor): &(&String, &Tensor)| tensor.data_ptr() == parameter.data_ptr();
-        let (name, _) = named.iter().find(is_it).context("a parameter without a name")?;
+        let is_same = |(_, tensor): &(&String, &Tensor)| tensor.data_ptr() == parameter.data_ptr();
+        let (name, _) = named.iter().find(is_same).context("a parameter without a name")?;
         let stage = (network.architecture().stages_to_head(name), stage_of(name));
         if !stages.contains(&stage) {
             stages.push(stage);
@@ -141,7 +118,7 @@ fn maps_of(network: &Network, grey: &Tensor) -> Result<Vec<Vec<f32>>> {
     Ok(Vec::try_from(cam.flatten(1, -1).contiguous())?)
 }
 
-fn structure(a: &[f32], b: &[f32], (columns, rows): (u32, u32)) -> f64 {
+fn structural_similarity(a: &[f32], b: &[f32], (columns, rows): (u32, u32)) -> f64 {
     let size = (columns * ENLARGED, rows * ENLARGED);
     let enlarged = |map: &[f32]| {
         let values: Vec<f32> =
@@ -150,16 +127,6 @@ fn structure(a: &[f32], b: &[f32], (columns, rows): (u32, u32)) -> f64 {
         values.into_iter().map(|value| value / peak).collect::<Vec<_>>()
     };
     ssim(&enlarged(a), &enlarged(b), size.0 as usize, WINDOW).unwrap_or(0.0)
-}
-
-fn mean(values: &[f64], patients: &[usize], resamples: usize, seed: u64) -> Result<Measured> {
-    let of = |images: &[usize]| Some(images.iter().map(|i| values[*i]).sum::<f64>() / images.len() as f64);
-    let all: Vec<usize> = (0..values.len()).collect();
-    Ok(Measured {
-        value: of(&all).context("no images")?,
-        ci95: interval95(patients, resamples, seed, of).context("images of one patient alone")?,
-        n: values.len(),
-    })
 }
 
 #[cfg(test)]

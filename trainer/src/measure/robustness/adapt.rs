@@ -1,30 +1,29 @@
-//! Alignment with unlabelled images, of batch normalisation statistics (AdaBN) or of embeddings (CORAL).
+//! Unsupervised adaptation: of batch normalisation statistics (AdaBN) and of embeddings (CORAL).
 
 use super::model::{Answers, Backend, ModelUnderTest, batch};
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use tch::{Kind, Tensor};
 
-/// Images a batch; smaller ones estimate worse.
+/// Smaller batches give poorer estimates of the statistics.
 const BATCH: usize = 64;
-/// The share of a batch's statistics that libtorch's running ones take up.
+/// Weight of a batch in libtorch's running statistics.
 const MOMENTUM: f64 = 0.1;
 
-/// Logits of the images with every batch normalisation's mean and variance estimated from these images, without labels. The
-/// network has its own statistics again afterwards.
-///
-/// # Errors
-/// When there is no network, or too few images.
+/// Logits of the images, with the mean and variance of every batch normalisation estimated from these images.
+/// Restores the network's own statistics afterwards.
 pub(super) fn adabn(model: &mut ModelUnderTest, images: &[Vec<u8>]) -> Result<Vec<f64>> {
-    let (size, seed) = (model.size(), model.seed);
-    let Backend::Network(network, device) = &model.backend else { bail!("a bundle's graph is not adapted") };
+    let (size, seed) = (model.size(), model.evaluator.seed);
+    let Backend::Network(network, device) = &model.backend else {
+        bail!("a bundle's graph cannot be adapted")
+    };
     let statistics: Vec<(String, Tensor)> =
         network.named_tensors().into_iter().filter(|(name, _)| name.contains(".running_")).collect();
     let own: Vec<Tensor> = statistics.iter().map(|(_, tensor)| tensor.copy()).collect();
     let logits = tch::no_grad(|| {
-        // The fold is sorted by class: a batch of one class would have that class's statistics.
+        // The fold is sorted by class; without a shuffle, batches would hold one class.
         let mut order: Vec<usize> = (0..images.len()).collect();
         order.shuffle(&mut ChaCha8Rng::seed_from_u64(seed));
         // `chunks` would leave a small, noisy last batch.
@@ -38,14 +37,14 @@ pub(super) fn adabn(model: &mut ModelUnderTest, images: &[Vec<u8>]) -> Result<Ve
                 let _ = tensor.shallow_clone().zero_();
             }
             let _ = network.logits(&batch(&members, size, *device), true);
-            // From zero, one update leaves the batch's own statistic times the momentum.
+            // The running statistics were zero, so they now hold the batch's times the momentum.
             for (((_, tensor), sum), square) in statistics.iter().zip(&mut sums).zip(&mut squares) {
                 let found = tensor / MOMENTUM;
                 *sum += &found;
                 *square += found.square();
             }
         }
-        // Total variance: within batches in the mean, plus that of the batches' means.
+        // Law of total variance: the mean variance within batches plus the variance of their means.
         let n = n_batches as f64;
         let mean_spread: Vec<(String, Tensor)> = statistics
             .iter()
@@ -75,14 +74,11 @@ pub(super) fn adabn(model: &mut ModelUnderTest, images: &[Vec<u8>]) -> Result<Ve
     Ok(logits.into_iter().flatten().map(f64::from).collect())
 }
 
-/// Logits after whitening and recolouring within the reference's principal components. There the train fold has mean 0 and
-/// unit covariance by construction; what the components do not explain stays.
-///
-/// # Errors
-/// When there is no network or no reference.
+/// Logits after whitening the embeddings within the reference's principal components, where the train fold
+/// has mean 0 and unit covariance. The part that the components do not explain stays unchanged.
 pub(super) fn coral(model: &ModelUnderTest, answers: &Answers) -> Result<Vec<f64>> {
-    let Backend::Network(network, _) = &model.backend else { bail!("a bundle's classifier is not read") };
-    let reference = model.reference.as_ref().context("there is no reference of the train fold")?;
+    let Backend::Network(network, _) = &model.backend else { bail!("a bundle's classifier cannot be read") };
+    let reference = &model.reference;
     let coordinates = answers
         .embeddings
         .iter()
@@ -96,7 +92,7 @@ pub(super) fn coral(model: &ModelUnderTest, answers: &Answers) -> Result<Vec<f64
     let (values, vectors) = covariance.linalg_eigh("L");
     let whitening = (&vectors * values.clamp_min(1e-3).rsqrt()).matmul(&vectors.tr());
     let moved = centred.matmul(&whitening) - &z;
-    // The classifier is linear: its logit changes by its weights along each component, times the way.
+    // The classifier is linear: moving along a component changes the logit by the distance times the slope.
     let weight: Vec<f32> =
         Vec::try_from(network.named_tensors()["classifier.weight"].detach().flatten(0, -1))?;
     let slopes: Vec<f64> = reference

@@ -1,6 +1,7 @@
-//! Several models side by side, each from its own `robustness.json`.
+//! A comparison of several models, each from its own `robustness.json`.
 
 use super::{FILE, Robustness};
+use crate::markdown::measured;
 use crate::progress::say;
 use crate::run::CONFIG;
 use anyhow::{Context, Result, ensure};
@@ -10,69 +11,54 @@ use serde_yaml_ng::Value;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// The file that a comparison is written to.
 pub const COMPARISON: &str = "robustness-comparison.json";
 
-/// One model of a comparison.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ComparedRun {
-    /// The run, or the bundle with its version.
     pub subject: String,
-    /// Its weights.
     pub weights_sha256: String,
-    /// Keys of the frozen configuration that differ from the first model's, with the value here; empty for a bundle.
+    /// Values of the frozen configuration that differ from the first model's; empty for a bundle.
     pub differences: BTreeMap<String, String>,
-    /// On the fold as it is.
     pub clean_auc: Measured,
-    /// Mean over the corruptions; none where they were not measured.
+    /// Mean over the corruptions; `None` if they were not measured.
     pub corrupted_auc: Option<Measured>,
-    /// Mean log loss over the corruptions.
     pub corrupted_log_loss: Option<Measured>,
 }
 
-/// Lists what every folder holds, one row a model; ablations of the augmentation are runs of their own.
-///
-/// # Errors
-/// When a folder holds no result, or results of other images or severities, which cannot be compared.
 pub fn compare(folders: &[PathBuf]) -> Result<Vec<ComparedRun>> {
-    let results = folders
-        .iter()
-        .map(|folder| {
-            Robustness::load(folder)?.with_context(|| {
-                format!(
-                    "{}: not there; run `cxr-trainer robustness` on it first",
-                    folder.join(FILE).display()
-                )
-            })
+    let read = |folder: &PathBuf| {
+        Robustness::load(folder)?.with_context(|| {
+            format!("{}: not found; run `cxr-trainer robustness` first", folder.join(FILE).display())
         })
-        .collect::<Result<Vec<_>>>()?;
+    };
     let conditions = |result: &Robustness| {
         let severities = result.corruptions.as_ref().map(|suite| suite.severities.clone());
         (result.n, result.n_positive, severities)
     };
-    let (Some(folder), Some(result)) = (folders.first(), results.first()) else { return Ok(Vec::new()) };
-    let (first, first_keys) = (conditions(result), keys(folder)?);
+    let Some(first) = folders.first() else { return Ok(Vec::new()) };
+    let (first_conditions, first_keys) = (conditions(&read(first)?), keys(first)?);
     let mut rows = Vec::new();
-    for (folder, result) in folders.iter().zip(&results) {
+    for folder in folders {
+        let result = read(folder)?;
         ensure!(
-            conditions(result) == first,
-            "{}: was measured on other images or severities than {}",
+            conditions(&result) == first_conditions,
+            "{}: measured on other images or severities than {}",
             folder.display(),
-            folders[0].display()
+            first.display()
         );
         let mut differences = keys(folder)?;
         // A bundle has no configuration to compare with.
         if !differences.is_empty() {
             for key in first_keys.keys() {
-                differences.entry(key.clone()).or_insert_with(|| "not there".to_owned());
+                differences.entry(key.clone()).or_insert_with(|| "absent".to_owned());
             }
         }
         differences.retain(|key, value| first_keys.get(key) != Some(value));
         let suite = result.corruptions.as_ref();
         rows.push(ComparedRun {
-            subject: result.subject.clone(),
-            weights_sha256: result.weights_sha256.clone(),
+            subject: result.subject,
+            weights_sha256: result.weights_sha256,
             differences,
             clean_auc: result.clean.auc,
             corrupted_auc: suite.map(|suite| suite.mean_auc),
@@ -86,9 +72,7 @@ pub fn compare(folders: &[PathBuf]) -> Result<Vec<ComparedRun>> {
 fn report(rows: &[ComparedRun]) {
     say(format!("{:<24} {:>8} {:>24} {:>10}  differs in", "run", "AUC", "corrupted AUC", "log loss"));
     for row in rows {
-        let area = row.corrupted_auc.map_or("not measured".to_owned(), |m| {
-            format!("{:.4} [{:.4}, {:.4}]", m.value, m.ci95[0], m.ci95[1])
-        });
+        let area = row.corrupted_auc.map_or("not measured".to_owned(), |auc| measured(&auc));
         let loss = row.corrupted_log_loss.map_or(String::new(), |m| format!("{:.4}", m.value));
         let differences: Vec<String> =
             row.differences.iter().map(|(key, value)| format!("{key} {value}")).collect();
@@ -97,7 +81,6 @@ fn report(rows: &[ComparedRun]) {
     }
 }
 
-/// The keys of a run's frozen configuration with their values; none where there is no run.
 fn keys(folder: &Path) -> Result<BTreeMap<String, String>> {
     let file = folder.join(CONFIG);
     let mut found = BTreeMap::new();
@@ -105,7 +88,7 @@ fn keys(folder: &Path) -> Result<BTreeMap<String, String>> {
         let text =
             std::fs::read_to_string(&file).with_context(|| format!("{}: cannot be read", file.display()))?;
         let value: Value =
-            serde_yaml_ng::from_str(&text).with_context(|| format!("{}: is no YAML", file.display()))?;
+            serde_yaml_ng::from_str(&text).with_context(|| format!("{}: not valid YAML", file.display()))?;
         flatten("", &value, &mut found)?;
     }
     Ok(found)

@@ -1,8 +1,10 @@
-//! The corruption suite: every kind at every severity, and the means over all of them (after Hendrycks and Dietterich
-//! 2019, who average errors over kinds and severities in the same way).
+//! The corruption suite: every kind at every severity, and the means over all of them, as Hendrycks and
+//! Dietterich 2019 average errors.
 
-use super::figures::{Figures, pick};
+use super::figures::Figures;
 use super::model::ModelUnderTest;
+use crate::markdown::measured;
+use crate::measure::sample::pick;
 use crate::progress::say;
 use anyhow::Result;
 use cxr::analysis::corrupt::{Corruption, corrupt};
@@ -11,37 +13,29 @@ use cxr::analysis::scoring::roc::auc;
 use cxr::bundle::Measured;
 use serde::{Deserialize, Serialize};
 
-/// One kind at one severity.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CorruptionResult {
-    /// What was done to every image.
     pub corruption: Corruption,
-    /// 1 to 5.
     pub severity: u8,
-    /// Its strength in the unit of [`Corruption`].
+    /// In the unit of [`Corruption`].
     pub strength: f64,
-    /// What is left.
     pub figures: Figures,
 }
 
-/// All kinds and severities.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CorruptionSuite {
-    /// Severities of every kind.
     pub severities: Vec<u8>,
-    /// By kind, then severity.
+    /// Ordered by kind, then severity.
     pub results: Vec<CorruptionResult>,
-    /// Mean of the AUC over kinds and severities; each resample draws the same patients everywhere.
+    /// Means over kinds and severities; each resample draws the same patients under every condition.
     pub mean_auc: Measured,
-    /// Mean of the log loss likewise.
     pub mean_log_loss: Measured,
-    /// Mean AUC of each severity, in the order of `severities`.
+    /// In the order of `severities`.
     pub mean_auc_by_severity: Vec<Measured>,
 }
 
-/// Scores every corruption and measures it.
 pub fn measure_corruptions(model: &mut ModelUnderTest, severities: &[u8]) -> Result<CorruptionSuite> {
     let (mut results, mut probabilities) = (Vec::new(), Vec::new());
     for corruption in Corruption::ALL {
@@ -54,65 +48,54 @@ pub fn measure_corruptions(model: &mut ModelUnderTest, severities: &[u8]) -> Res
             probabilities.push((severity, model.probabilities(&logits)));
         }
     }
+    let of_severity =
+        |severity| probabilities.iter().filter(move |(s, _)| *s == severity).map(|(_, p)| p).collect();
+    let all = || probabilities.iter().map(|(_, p)| p).collect();
     let suite = CorruptionSuite {
         severities: severities.to_vec(),
         results,
-        mean_auc: mean(model, "mean corruption AUC", &probabilities, auc)?,
-        mean_log_loss: mean(model, "mean corruption log loss", &probabilities, |p, y| Some(log_loss(p, y)))?,
+        mean_auc: mean(model, "mean corruption AUC", all(), auc)?,
+        mean_log_loss: mean(model, "mean corruption log loss", all(), |p, y| Some(log_loss(p, y)))?,
         mean_auc_by_severity: severities
             .iter()
-            .map(|severity| {
-                let of_severity: Vec<(u8, Vec<f64>)> =
-                    probabilities.iter().filter(|(s, _)| s == severity).cloned().collect();
-                mean(model, "mean corruption AUC", &of_severity, auc)
-            })
+            .map(|severity| mean(model, "mean corruption AUC", of_severity(*severity), auc))
             .collect::<Result<_>>()?,
     };
-    for (name, measured) in
-        [("mean corruption AUC", suite.mean_auc), ("mean corruption log loss", suite.mean_log_loss)]
-    {
-        let [low, high] = measured.ci95;
-        say(format!("  {name:<24} {:.4} [{low:.4}, {high:.4}]", measured.value));
-    }
+    say(format!("  mean corruption AUC      {}", measured(&suite.mean_auc)));
+    say(format!("  mean corruption log loss {}", measured(&suite.mean_log_loss)));
     Ok(suite)
 }
 
-/// Logits of the fold under one corruption.
 pub fn corrupted(model: &mut ModelUnderTest, corruption: Corruption, severity: u8) -> Result<Vec<f64>> {
     let name = condition_name(corruption, severity);
     model.scores_under(&name, |model, image| corrupted_image(model, corruption, severity, image))
 }
 
-/// The name of a corruption at a severity.
 pub fn condition_name(corruption: Corruption, severity: u8) -> String {
     format!("{}-{severity}", corruption.name())
 }
 
-/// One resized image of the fold under a corruption.
 pub fn corrupted_image(
     model: &ModelUnderTest,
     corruption: Corruption,
     severity: u8,
     image: usize,
 ) -> Vec<u8> {
-    corrupt(model.resized.image(image), model.size(), corruption, severity, model.seed, image)
+    corrupt(model.resized.image(image), model.size(), corruption, severity, model.evaluator.seed, image)
 }
 
 fn mean(
     model: &ModelUnderTest,
     name: &str,
-    steps: &[(u8, Vec<f64>)],
+    conditions: Vec<&Vec<f64>>,
     figure: impl Fn(&[f64], &[bool]) -> Option<f64>,
 ) -> Result<Measured> {
-    let ruler = &model.ruler;
-    ruler.measure(name, ruler.positive.len(), |images| {
-        let values: Option<Vec<f64>> = steps
-            .iter()
-            .map(|(_, probabilities)| {
-                let (p, y) = pick(images, probabilities, &ruler.positive);
-                figure(&p, &y)
-            })
-            .collect();
-        values.map(|values| values.iter().sum::<f64>() / values.len() as f64)
+    let evaluator = &model.evaluator;
+    evaluator.measure(name, evaluator.positive.len(), |images| {
+        let values = conditions.iter().map(|probabilities| {
+            let (p, y) = pick(images, probabilities, &evaluator.positive);
+            figure(&p, &y)
+        });
+        Some(values.sum::<Option<f64>>()? / conditions.len() as f64)
     })
 }

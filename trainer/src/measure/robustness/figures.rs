@@ -1,5 +1,7 @@
-//! The figures of every measurement of the suite, with intervals from resampling patients.
+//! Figures of changed images on one fold, with 95 % intervals from resampling the patients.
 
+use crate::markdown::measured;
+use crate::measure::sample::pick;
 use anyhow::{Context, Result};
 use cxr::analysis::scoring::bootstrap::interval95;
 use cxr::analysis::scoring::confusion::ConfusionMatrix;
@@ -9,51 +11,46 @@ use cxr::bundle::Measured;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// How well scores part the classes.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Figures {
-    /// Area under the receiver operating characteristic.
     pub auc: Measured,
     /// Mean negative log likelihood of the calibrated probabilities, natural logarithm.
     pub log_loss: Measured,
-    /// At the operating point.
     pub sensitivity: Measured,
-    /// At the operating point.
     pub specificity: Measured,
 }
 
 impl fmt::Display for Figures {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [low, high] = self.auc.ci95;
         write!(
             f,
-            "AUC {:.4} [{low:.4}, {high:.4}]  log loss {:.4}  sensitivity {:.3}  specificity {:.3}",
-            self.auc.value, self.log_loss.value, self.sensitivity.value, self.specificity.value
+            "AUC {}  log loss {:.4}  sensitivity {:.3}  specificity {:.3}",
+            measured(&self.auc),
+            self.log_loss.value,
+            self.sensitivity.value,
+            self.specificity.value
         )
     }
 }
 
-/// Labels and patients of a fold, and how intervals around its figures are drawn.
+/// Labels and patients of a fold, to measure any scores of its images.
 #[derive(Debug, Clone)]
-pub struct Ruler {
-    /// Classes by image.
+pub struct Evaluator {
     pub positive: Vec<bool>,
-    /// A number for every patient, by image.
+    /// A number for each image's patient.
     pub patients: Vec<usize>,
-    /// Operating point on the probability.
     pub threshold: f64,
-    /// Resamples behind every interval.
     pub resamples: usize,
-    /// Seed of the resamples.
     pub seed: u64,
 }
 
-impl Ruler {
-    /// A statistic of images by their indices, on all `n` images and with its interval.
-    ///
-    /// # Errors
-    /// When it is undefined.
+impl Evaluator {
+    pub fn n(&self, positive: bool) -> usize {
+        self.positive.iter().filter(|label| **label == positive).count()
+    }
+
+    /// A statistic of images, given by index, with its interval. `n` is the number of images behind it.
     pub fn measure(
         &self,
         name: &str,
@@ -69,53 +66,56 @@ impl Ruler {
         Ok(Measured { value, ci95, n })
     }
 
-    /// AUC, log loss, sensitivity and specificity of probabilities.
-    ///
-    /// # Errors
-    /// When the fold holds one class.
-    pub fn figures(&self, probabilities: &[f64]) -> Result<Figures> {
-        let n = self.positive.len();
-        let n_positive = self.positive.iter().filter(|label| **label).count();
-        let of = |images: &[usize]| pick(images, probabilities, &self.positive);
-        let at = |images: &[usize]| {
-            let (p, y) = of(images);
-            ConfusionMatrix::at(&p, &y, self.threshold)
-        };
-        Ok(Figures {
-            auc: self.measure("AUC", n, |images| {
-                let (p, y) = of(images);
-                auc(&p, &y)
-            })?,
-            log_loss: self.measure("log loss", n, |images| {
-                let (p, y) = of(images);
-                Some(log_loss(&p, &y))
-            })?,
-            sensitivity: self.measure("sensitivity", n_positive, |images| at(images).sensitivity())?,
-            specificity: self.measure("specificity", n - n_positive, |images| at(images).specificity())?,
+    /// As [`measure`](Self::measure), for a figure of scores and labels.
+    pub fn score(
+        &self,
+        name: &str,
+        n: usize,
+        scores: &[f64],
+        figure: impl Fn(&[f64], &[bool]) -> Option<f64>,
+    ) -> Result<Measured> {
+        self.measure(name, n, |images| {
+            let (s, y) = pick(images, scores, &self.positive);
+            figure(&s, &y)
         })
     }
 
-    /// The difference `after - before` of a statistic of scores and labels, paired: each resample draws the same patients
-    /// on both sides.
-    ///
-    /// # Errors
-    /// When it is undefined.
+    pub fn figures(&self, probabilities: &[f64]) -> Result<Figures> {
+        let at = |p: &[f64], y: &[bool]| ConfusionMatrix::at(p, y, self.threshold);
+        let (n, p) = (self.positive.len(), probabilities);
+        Ok(Figures {
+            auc: self.score("AUC", n, p, auc)?,
+            log_loss: self.score("log loss", n, p, |p, y| Some(log_loss(p, y)))?,
+            sensitivity: self.score("sensitivity", self.n(true), p, |p, y| at(p, y).sensitivity())?,
+            specificity: self.score("specificity", self.n(false), p, |p, y| at(p, y).specificity())?,
+        })
+    }
+
+    /// The paired difference `after - before`: each resample draws the same patients on both sides.
     pub fn change(
         &self,
         name: &str,
         before: &[f64],
         after: &[f64],
-        statistic: impl Fn(&[f64], &[bool]) -> Option<f64>,
+        figure: impl Fn(&[f64], &[bool]) -> Option<f64>,
+    ) -> Result<Measured> {
+        self.mean_change(name, &[(before, after)], figure)
+    }
+
+    /// The mean of [`change`](Self::change) over several pairs of scores.
+    pub fn mean_change(
+        &self,
+        name: &str,
+        pairs: &[(&[f64], &[f64])],
+        figure: impl Fn(&[f64], &[bool]) -> Option<f64>,
     ) -> Result<Measured> {
         self.measure(name, self.positive.len(), |images| {
-            let (old, y) = pick(images, before, &self.positive);
-            let (new, _) = pick(images, after, &self.positive);
-            Some(statistic(&new, &y)? - statistic(&old, &y)?)
+            let changes = pairs.iter().map(|(before, after)| {
+                let (old, y) = pick(images, before, &self.positive);
+                let (new, _) = pick(images, after, &self.positive);
+                Some(figure(&new, &y)? - figure(&old, &y)?)
+            });
+            Some(changes.sum::<Option<f64>>()? / pairs.len() as f64)
         })
     }
-}
-
-/// Scores and labels of the images drawn.
-pub fn pick(images: &[usize], scores: &[f64], positive: &[bool]) -> (Vec<f64>, Vec<bool>) {
-    images.iter().map(|image| (scores[*image], positive[*image])).unzip()
 }

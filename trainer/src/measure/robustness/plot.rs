@@ -1,4 +1,4 @@
-//! AUC against severity, one small panel a corruption.
+//! AUC by severity, one panel per corruption.
 
 use super::corruptions::{CorruptionResult, CorruptionSuite};
 use super::figures::Figures;
@@ -8,14 +8,10 @@ use cxr::analysis::corrupt::{Corruption, MAX_SEVERITY};
 use plotters::coord::Shift;
 use plotters::prelude::*;
 
-/// Panels in a row.
 const COLUMNS: usize = 4;
-/// Columns and rows of a panel, in pixels.
 const PANEL: (u32, u32) = (250, 210);
-/// Rows above the panels for what they share.
 const HEAD: u32 = 34;
 
-/// Every corruption's AUC with its interval; severity 0 is the fold as it is, dashed across.
 pub fn auc_by_severity(clean: &Figures, suite: &CorruptionSuite) -> Result<String> {
     let n_rows = Corruption::ALL.len().div_ceil(COLUMNS);
     let lowest = suite.results.iter().map(|r| r.figures.auc.ci95[0]).fold(clean.auc.ci95[0], f64::min);
@@ -25,7 +21,7 @@ pub fn auc_by_severity(clean: &Figures, suite: &CorruptionSuite) -> Result<Strin
         let root = SVGBackend::with_string(&mut text, size).into_drawing_area();
         root.fill(&WHITE)?;
         let (head, body) = root.split_vertically(HEAD);
-        let title = "AUC by severity of the corruption (0: none). Vertical lines: 95 % intervals. Dashed: the fold as it is.";
+        let title = "AUC by severity of the corruption (0: none). Vertical lines: 95 % intervals. Dashed: the clean images.";
         head.draw(&Text::new(title, (12, 12), ("sans-serif", 14).into_font()))?;
         let panels = body.split_evenly((n_rows, COLUMNS));
         for (panel, corruption) in panels.iter().zip(Corruption::ALL) {
@@ -53,7 +49,7 @@ fn draw(
         .y_label_area_size(48)
         .build_cartesian_2d(0.0..last + 0.2, low..1.0)?;
     let mut mesh = chart.configure_mesh();
-    // As many labels as there are severities: a finer step would not fit.
+    // One label per severity; more would not fit.
     mesh.x_labels(usize::from(MAX_SEVERITY) + 1).y_labels(4).light_line_style(TRANSPARENT);
     mesh.x_label_formatter(&|x| tick(*x)).y_label_formatter(&|y| tick(*y));
     mesh.x_desc("severity").y_desc("AUC").draw()?;

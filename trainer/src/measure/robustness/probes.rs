@@ -1,10 +1,10 @@
-//! Shortcut probes: how much figures that say nothing about the patient tell of the class, and what the network does when
-//! the places that hold no lung are masked, exchanged or written on.
+//! Shortcut probes: how well features without clinical meaning predict the class, and how the network reacts
+//! when regions outside of the lungs are masked, swapped or written on.
 
-use super::classifier::{ClassifierProbe, classify};
-use super::figures::{Ruler, pick};
-use super::headers;
+use super::classifier::{self, ClassifierProbe, classify};
+use super::figures::Evaluator;
 use super::model::ModelUnderTest;
+use crate::markdown::measured;
 use crate::progress::say;
 use anyhow::Result;
 use cxr::analysis::corrupt::{Corruption, Region, fill, is_in, swap_region};
@@ -18,59 +18,49 @@ use serde::{Deserialize, Serialize};
 pub const BORDER: f64 = 0.1;
 /// Side of a corner, as a share of the side.
 pub const CORNER: f64 = 0.2;
-/// The change that leaves nothing but the border.
 pub const BORDER_ONLY: &str = "only the border visible";
-/// Width of the frame that stays when the centre is masked.
+/// Width of the border that stays visible when the centre is masked, as a share of the side.
 const CENTRE: f64 = 0.25;
-/// Severity of the letters that are burned in.
-const LETTERS: u8 = 3;
-/// Everything that was probed.
+const LETTERS_SEVERITY: u8 = 3;
+
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Probes {
-    /// Classes from figures that should tell nothing.
     pub classifiers: Vec<ClassifierProbe>,
-    /// The network on changed images.
     pub changes: Vec<ChangeProbe>,
 }
 
-/// The network on changed images, against itself on the images as they are.
+/// The network on changed images, compared with the same network on the clean ones.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ChangeProbe {
-    /// What was changed.
     pub name: String,
-    /// Area under the curve on the changed images.
     pub auc: Measured,
-    /// Its change; each resample draws the same patients on both sides.
     pub auc_change: Measured,
-    /// Mean change of the calibrated log-odds of negatives.
+    /// Mean change of the calibrated log-odds.
     pub shift_negative: Measured,
-    /// And of positives.
     pub shift_positive: Measured,
-    /// Share of the negatives whose verdict flips.
+    /// Share of the images whose decision flips.
     pub flips_negative: Measured,
-    /// Share of the positives whose verdict flips.
     pub flips_positive: Measured,
 }
 
-/// Runs every probe.
 pub fn measure_probes(model: &mut ModelUnderTest) -> Result<Probes> {
-    let mut classifiers = headers::probes(model)?;
+    let mut classifiers = classifier::of_originals(model)?;
     for (name, region) in
         [("border statistics", Region::Border(BORDER)), ("corner statistics", Region::Corners(CORNER))]
     {
         let rows: Vec<Vec<f64>> = (0..model.n()).map(|image| patches(model, image, region)).collect();
-        classifiers.push(classify(name, &rows, &model.ruler));
+        classifiers.push(classify(name, &rows, &model.evaluator));
     }
     for probe in &classifiers {
-        let found = probe.auc.map_or_else(|| probe.not_measured.clone().unwrap_or_default(), |m| shown(&m));
+        let found = probe.auc.map_or_else(|| probe.not_measured.clone().unwrap_or_default(), |m| with_n(&m));
         say(format!("  class from {:<26} {found}", probe.name));
     }
     Ok(Probes { classifiers, changes: changes(model)? })
 }
 
-/// Mean, standard deviation, share of black and share of white in the region's part of each quarter of the image.
+/// Mean, standard deviation, share of black and share of white of the region in each quarter of the image.
 fn patches(model: &ModelUnderTest, image: usize, region: Region) -> Vec<f64> {
     let size = model.size();
     let mut quarters: [Vec<f64>; 4] = Default::default();
@@ -108,51 +98,47 @@ fn changes(model: &mut ModelUnderTest) -> Result<Vec<ChangeProbe>> {
         })?;
         found.push(change(model, name, &clean, &logits)?);
     }
-    // A seam alone can change a score: what the other class adds is the difference to an exchange within the class.
-    for (name, condition, region, is_other) in [
+    // The seam alone can change a score: only the difference between the two classes of partner counts.
+    for (name, condition, region, is_other_class) in [
         ("border of the other class", "probe-border-other", Region::Border(BORDER), true),
         ("border of the same class", "probe-border-same", Region::Border(BORDER), false),
         ("corners of the other class", "probe-corners-other", Region::Corners(CORNER), true),
         ("corners of the same class", "probe-corners-same", Region::Corners(CORNER), false),
     ] {
-        let partners = partners(&model.ruler, is_other);
+        let partners = partners(&model.evaluator, is_other_class);
         let logits = model.scores_under(condition, |model, image| {
             let (own, other) = (model.resized.image(image), model.resized.image(partners[image]));
             swap_region(own, other, model.size(), region)
         })?;
         found.push(change(model, name, &clean, &logits)?);
     }
-    let logits = super::corruptions::corrupted(model, Corruption::BurnedInText, LETTERS)?;
+    let logits = super::corruptions::corrupted(model, Corruption::BurnedInText, LETTERS_SEVERITY)?;
     found.push(change(model, "letters burned in", &clean, &logits)?);
     Ok(found)
 }
 
 fn change(model: &ModelUnderTest, name: &str, clean: &[f64], logits: &[f64]) -> Result<ChangeProbe> {
-    let ruler = &model.ruler;
+    let evaluator = &model.evaluator;
     let (before, after) = (model.probabilities(clean), model.probabilities(logits));
     let scale = model.calibration.scale;
     let shift: Vec<f64> = clean.iter().zip(logits).map(|(old, new)| scale * (new - old)).collect();
-    let is_flagged = |p: &f64| *p >= ruler.threshold;
+    let is_flagged = |p: &f64| *p >= evaluator.threshold;
     let flips: Vec<f64> = before
         .iter()
         .zip(&after)
         .map(|(old, new)| f64::from(u8::from(is_flagged(old) != is_flagged(new))))
         .collect();
     let mean = |values: &[f64], label: bool| {
-        let n = ruler.positive.iter().filter(|y| **y == label).count();
-        ruler.measure(name, n, |images| {
+        evaluator.measure(name, evaluator.n(label), |images| {
             let of: Vec<f64> =
-                images.iter().filter(|i| ruler.positive[**i] == label).map(|i| values[*i]).collect();
+                images.iter().filter(|i| evaluator.positive[**i] == label).map(|i| values[*i]).collect();
             (!of.is_empty()).then(|| of.iter().sum::<f64>() / of.len() as f64)
         })
     };
     let probe = ChangeProbe {
         name: name.to_owned(),
-        auc: ruler.measure(name, ruler.positive.len(), |images| {
-            let (p, y) = pick(images, logits, &ruler.positive);
-            auc(&p, &y)
-        })?,
-        auc_change: ruler.change(name, clean, logits, auc)?,
+        auc: evaluator.score(name, evaluator.positive.len(), logits, auc)?,
+        auc_change: evaluator.change(name, clean, logits, auc)?,
         shift_negative: mean(&shift, false)?,
         shift_positive: mean(&shift, true)?,
         flips_negative: mean(&flips, false)?,
@@ -160,7 +146,7 @@ fn change(model: &ModelUnderTest, name: &str, clean: &[f64], logits: &[f64]) -> 
     };
     say(format!(
         "  {name:<28} AUC {}  log-odds {:+.2} negatives, {:+.2} positives  flips {:.3}, {:.3}",
-        shown(&probe.auc),
+        with_n(&probe.auc),
         probe.shift_negative.value,
         probe.shift_positive.value,
         probe.flips_negative.value,
@@ -169,29 +155,28 @@ fn change(model: &ModelUnderTest, name: &str, clean: &[f64], logits: &[f64]) -> 
     Ok(probe)
 }
 
-fn shown(measured: &Measured) -> String {
-    let [low, high] = measured.ci95;
-    format!("{:.4} [{low:.4}, {high:.4}]  n {}", measured.value, measured.n)
+fn with_n(figure: &Measured) -> String {
+    format!("{}  n {}", measured(figure), figure.n)
 }
 
-/// The fold's mean level: a mask of it stands out least.
+/// The fold's mean level, the least conspicuous one for a mask.
 fn mean_level(model: &ModelUnderTest) -> u8 {
     let levels = (0..model.n()).flat_map(|image| model.resized.image(image));
     let (n, sum) = levels.fold((0u64, 0u64), |(n, sum), level| (n + 1, sum + u64::from(*level)));
     (sum / n.max(1)) as u8
 }
 
-/// For every image another one, of the other class or of its own but from another patient, drawn by the seed.
-fn partners(ruler: &Ruler, is_other_class: bool) -> Vec<usize> {
-    let mut rng = ChaCha8Rng::seed_from_u64(ruler.seed);
-    let n = ruler.positive.len();
+/// For each image a random one of another patient, of the other class or of the same.
+fn partners(evaluator: &Evaluator, is_other_class: bool) -> Vec<usize> {
+    let mut rng = ChaCha8Rng::seed_from_u64(evaluator.seed);
+    let n = evaluator.positive.len();
     let draw = |image: usize| {
         let fits = |other: &usize| {
-            (ruler.positive[*other] != ruler.positive[image]) == is_other_class
-                && ruler.patients[*other] != ruler.patients[image]
+            (evaluator.positive[*other] != evaluator.positive[image]) == is_other_class
+                && evaluator.patients[*other] != evaluator.patients[image]
         };
         let fitting: Vec<usize> = (0..n).filter(fits).collect();
-        // A class of one patient has no partner in it: its images stay as they are.
+        // If the class has one patient only, its images stay unchanged.
         if fitting.is_empty() { image } else { fitting[rng.random_range(0..fitting.len())] }
     };
     (0..n).map(draw).collect()

@@ -1,4 +1,4 @@
-//! What sections 1 and 2 add to the files on the data.
+//! Derived values of sections 1 and 2.
 
 use crate::data::eda::Eda;
 use crate::data::eda::examined::{Properties, Shortcut};
@@ -35,12 +35,10 @@ pub(super) fn of(sources: &Sources) -> Value {
     }
 }
 
-/// Whether the data came without a split of its own.
 fn is_flat(eda: &Eda) -> bool {
     eda.images.counts.keys().all(|part| part == OfficialSplit::None.name())
 }
 
-/// Unusable files by reason; their names stay in `eda.json`.
 fn by_reason(eda: &Eda) -> BTreeMap<&str, usize> {
     let mut counts = BTreeMap::new();
     for reason in eda.unreadable.values() {
@@ -49,7 +47,7 @@ fn by_reason(eda: &Eda) -> BTreeMap<&str, usize> {
     counts
 }
 
-/// Image statistics: one row a statistic, one cell a class.
+/// One row per statistic, one cell per class.
 fn statistics(eda: &Eda) -> serde_json::Value {
     let by_class = &eda.images.statistics;
     let names: Vec<&String> =
@@ -85,7 +83,7 @@ fn shortcut(found: &Shortcut) -> serde_json::Value {
     })
 }
 
-/// Whether images are JPEG files of the size that is scored already: training puts them through none.
+/// Whether the images are JPEG files of the size that is scored, which training does not compress again.
 fn are_stored_copies(found: &Properties, served: &PreprocessSpec) -> bool {
     let all_are = |sides: &Summary, side: u32| {
         (sides.min - f64::from(side)).abs() < 0.5 && (sides.max - f64::from(side)).abs() < 0.5

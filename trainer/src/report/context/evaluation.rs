@@ -1,17 +1,17 @@
-//! What section 4 and the summary add to the evaluations.
+//! Derived values of section 4 and the summary.
 
 use super::Results;
 use crate::data::folds::Fold;
 use crate::measure::evaluate::subgroups::Subgroup;
-use crate::measure::sample_size::wider;
+use crate::measure::sample_size::with_wider_interval;
 use crate::report::sources::Sources;
 use cxr::bundle::Measured;
 use minijinja::context;
 use minijinja::value::{Serde, Value};
-use serde::Serialize;
+use serde_json::json;
 use std::collections::BTreeMap;
 
-/// Images below which a group says nothing about where errors lie.
+/// Least number of images of a group that can be reported as the worst.
 const LARGE_GROUP: usize = 20;
 
 pub(super) fn add(sources: &Sources, results: &mut Results) {
@@ -50,7 +50,7 @@ pub(super) fn add(sources: &Sources, results: &mut Results) {
     results.add("resplit", resplit);
 }
 
-/// Figures whose interval on the test fold lies wholly below the one on select.
+/// Figures whose interval on the test fold lies below the one on select.
 fn lower_on_test(sources: &Sources) -> Vec<&'static str> {
     let (Ok(select), Ok(test)) = (sources.evaluation(Fold::Select), sources.evaluation(Fold::Test)) else {
         return Vec::new();
@@ -64,20 +64,12 @@ fn lower_on_test(sources: &Sources) -> Vec<&'static str> {
     figures.into_iter().filter(|(_, t, s)| t.ci95[1] < s.ci95[0]).map(|(name, ..)| name).collect()
 }
 
-/// The group of an evaluation with the lowest figure.
-#[derive(Debug, Serialize)]
-struct WorstGroup<'a> {
-    property: &'a str,
-    group: &'a str,
-    figure: Measured,
-    method: String,
-}
-
-fn worst_group(groups: &[Subgroup], get: fn(&Subgroup) -> Option<Measured>) -> Option<WorstGroup<'_>> {
+fn worst_group(groups: &[Subgroup], get: fn(&Subgroup) -> Option<Measured>) -> Option<serde_json::Value> {
     let large =
         groups.iter().filter_map(|group| Some((group, get(group).filter(|found| found.n >= LARGE_GROUP)?)));
     let (worst, figure) = large.min_by(|(_, a), (_, b)| a.value.total_cmp(&b.value))?;
-    // A group is small: resampling alone can give an interval without width.
-    let (figure, method) = wider(&figure, figure.n);
-    Some(WorstGroup { property: &worst.property, group: &worst.group, figure, method: method.to_string() })
+    // In a small group, the bootstrap interval can have no width.
+    let (figure, method) = with_wider_interval(&figure, figure.n);
+    let Subgroup { property, group, .. } = worst;
+    Some(json!({ "property": property, "group": group, "figure": figure, "method": method.to_string() }))
 }

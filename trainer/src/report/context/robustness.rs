@@ -1,25 +1,22 @@
-//! What section 6 and the findings add to the file on robustness.
+//! Derived values of section 6 and the findings.
 
 use super::Results;
 use crate::measure::robustness::Robustness;
-use crate::measure::robustness::classifier::ClassifierProbe;
-use crate::measure::robustness::corruptions::{CorruptionResult, CorruptionSuite};
+use crate::measure::robustness::corruptions::CorruptionSuite;
 use crate::measure::robustness::figures::Figures;
-use crate::measure::robustness::probes::{BORDER_ONLY, ChangeProbe, Probes};
+use crate::measure::robustness::probes::{BORDER_ONLY, Probes};
 use crate::report::sources::{Found, Sources};
 use cxr::analysis::drift::{kolmogorov_smirnov, stability_index};
 use cxr::bundle::Measured;
 use cxr::reference::Quantiles;
-use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde::Deserialize;
+use serde_json::{Value, json};
 use std::path::Path;
 
-/// A loss of area under the ROC curve that counts as notable.
 const NOTABLE_LOSS: f64 = 0.02;
-/// A probe tells the classes, beyond chance, if the interval of its area under the ROC curve begins at or
-/// above this.
-const TELLING_AUC: f64 = 0.55;
-/// Probes that hide what the network should look at: a low area under the ROC curve is right there.
+/// A probe predicts the class if the interval of its AUC begins at or above this.
+const PREDICTIVE_AUC: f64 = 0.55;
+/// Probes that hide the lungs, for which a low AUC is right.
 const HIDING: [&str; 2] = [BORDER_ONLY, "centre masked"];
 
 pub(super) fn add(sources: &Sources, results: &mut Results) {
@@ -35,7 +32,7 @@ pub(super) fn add(sources: &Sources, results: &mut Results) {
     results.add("shift", shift(sources));
 }
 
-/// A part of the file, or why it is not there.
+/// A part of the file, or why it is missing.
 fn part<'a, T>(
     robustness: Result<&'a Robustness, &String>,
     get: fn(&'a Robustness) -> Option<&'a T>,
@@ -45,63 +42,42 @@ fn part<'a, T>(
 }
 
 /// The corruptions that cost most.
-#[derive(Debug, Serialize)]
-struct Hardest<'a> {
-    auc: &'a CorruptionResult,
-    sensitivity: &'a CorruptionResult,
-    specificity: &'a CorruptionResult,
-    notable_loss: f64,
-    /// Conditions with a notable loss of area under the ROC curve.
-    n_notable: usize,
-}
-
-fn hardest<'a>(suite: &'a CorruptionSuite, robustness: Result<&Robustness, &String>) -> Found<Hardest<'a>> {
+fn hardest(suite: &CorruptionSuite, robustness: Result<&Robustness, &String>) -> Found<Value> {
     let clean = robustness.map_err(Clone::clone)?.clean.auc.value;
     let lowest = |get: fn(&Figures) -> &Measured| {
         let results = suite.results.iter();
         let lowest = results.min_by(|a, b| get(&a.figures).value.total_cmp(&get(&b.figures).value));
         lowest.ok_or("no corruption was measured")
     };
-    Ok(Hardest {
-        auc: lowest(|figures| &figures.auc)?,
-        sensitivity: lowest(|figures| &figures.sensitivity)?,
-        specificity: lowest(|figures| &figures.specificity)?,
-        notable_loss: NOTABLE_LOSS,
-        n_notable: suite.results.iter().filter(|r| clean - r.figures.auc.value > NOTABLE_LOSS).count(),
-    })
+    Ok(json!({
+        "auc": lowest(|figures| &figures.auc)?,
+        "sensitivity": lowest(|figures| &figures.sensitivity)?,
+        "specificity": lowest(|figures| &figures.specificity)?,
+        "notable_loss": NOTABLE_LOSS,
+        "n_notable": suite.results.iter().filter(|r| clean - r.figures.auc.value > NOTABLE_LOSS).count(),
+    }))
 }
 
-/// What the probes show.
-#[derive(Debug, Serialize)]
-struct Shortcut<'a> {
-    border: Option<&'a ChangeProbe>,
-    /// The change that leaves the lungs alone and costs most.
-    worst: &'a ChangeProbe,
-    /// What tells the classes best without any network.
-    told: Option<&'a ClassifierProbe>,
-    /// Whether that is beyond chance.
-    tells: bool,
-}
-
-fn shortcut(probes: &Probes) -> Found<Shortcut<'_>> {
+/// The border alone, the most costly change outside of the lungs, and the best probe without the network.
+fn shortcut(probes: &Probes) -> Found<Value> {
     let others = probes.changes.iter().filter(|probe| !HIDING.contains(&probe.name.as_str()));
     let worst = others.min_by(|a, b| a.auc_change.value.total_cmp(&b.auc_change.value));
-    let told = probes.classifiers.iter().filter_map(|probe| Some((probe.auc.as_ref()?, probe)));
-    let told = told.max_by(|a, b| a.0.value.total_cmp(&b.0.value));
-    Ok(Shortcut {
-        border: probes.changes.iter().find(|probe| probe.name == BORDER_ONLY),
-        worst: worst.ok_or("no change was measured")?,
-        told: told.map(|(_, probe)| probe),
-        tells: told.is_some_and(|(auc, _)| tells_the_classes(auc)),
-    })
+    let classifiers = probes.classifiers.iter().filter_map(|probe| Some((probe.auc.as_ref()?, probe)));
+    let best = classifiers.max_by(|a, b| a.0.value.total_cmp(&b.0.value));
+    Ok(json!({
+        "border": probes.changes.iter().find(|probe| probe.name == BORDER_ONLY),
+        "worst": worst.ok_or("no change was measured")?,
+        "classifier": best.map(|(_, probe)| probe),
+        "is_predictive": best.is_some_and(|(auc, _)| is_predictive(auc)),
+    }))
 }
 
-fn tells_the_classes(auc: &Measured) -> bool {
-    auc.ci95[0] >= TELLING_AUC
+fn is_predictive(auc: &Measured) -> bool {
+    auc.ci95[0] >= PREDICTIVE_AUC
 }
 
-/// How far the scores of every set are from those of calibrate.
-fn shift(sources: &Sources) -> Found<Vec<serde_json::Value>> {
+/// The distance of each set's scores from those of calibrate.
+fn shift(sources: &Sources) -> Found<Vec<Value>> {
     let of = |name: &str| scores(&sources.trained.run.file(&format!("scores-{name}.csv")));
     let calibrate = of("calibrate").ok_or("`cxr-trainer evaluate --fold calibrate` has not been run")?;
     let distance = |reference: &[f64], sample: &[f64]| {
@@ -123,7 +99,6 @@ fn shift(sources: &Sources) -> Found<Vec<serde_json::Value>> {
     Ok(rows.collect())
 }
 
-/// One image's line in a table of scores.
 #[derive(Debug, Deserialize)]
 struct Scored {
     probability: f64,
@@ -146,17 +121,17 @@ mod tests {
     use minijinja::value::Serde;
 
     #[test]
-    fn what_chance_explains_tells_nothing() {
+    fn a_probe_within_chance_is_not_called_predictive() {
         let text = |value, low, high| {
             let auc = Measured { value, ci95: [low, high], n: 43 };
-            let told = context! { name => "corner statistics", auc => Serde(auc) };
-            let shortcut = context! { told, tells => tells_the_classes(&auc) };
+            let classifier = context! { name => "corner statistics", auc => Serde(auc) };
+            let shortcut = context! { classifier, is_predictive => is_predictive(&auc) };
             let environment = markdown::environment(crate::report::TEMPLATES).unwrap();
             markdown::render(&environment, "without_network.md", context! { shortcut }).unwrap()
         };
         let chance = text(0.5543, 0.3643, 0.7323);
-        assert!(chance.contains("nothing of it tells the classes"), "{chance}");
+        assert!(chance.contains("nothing outside of the lungs predicts the class"), "{chance}");
         let strong = text(0.9, 0.85, 0.95);
-        assert!(strong.contains("corner statistics alone tell the classes with AUC 0.9000"), "{strong}");
+        assert!(strong.contains("corner statistics alone predict the class with AUC 0.9000"), "{strong}");
     }
 }

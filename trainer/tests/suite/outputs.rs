@@ -1,5 +1,5 @@
-//! What a run leaves stays in its folder and out of git, names that are taken are said before anything is computed, and a run
-//! that failed in its configuration goes on with another.
+//! The outputs of a run: they stay in its folder and out of git, outputs and names of other runs are refused
+//! before anything is computed, and a changed configuration is accepted only while no output depends on it.
 
 use crate::recorder::Recorder;
 use crate::site::{Site, edit, files_below};
@@ -8,15 +8,19 @@ use serde_json::{Value, json};
 use std::path::Path;
 use std::process::Command;
 
+fn read_json(file: &Path) -> Value {
+    serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap()
+}
+
 #[test]
-fn readmes_commands_leave_the_repository_as_it_was() {
+fn the_readmes_commands_leave_the_repository_clean() {
     let site = Site::get();
-    assert_eq!(site.status, "", "git sees what a run left");
+    assert_eq!(site.status, "", "git sees outputs of the run");
     let run = site.run();
     for file in ["report/REPORT.md", "bundle/bundle.json", ".gitignore", "figures/worst-test.png"] {
         assert!(run.join(file).is_file(), "{file} is not in the run directory");
     }
-    // Beside the run: one for all that lie there.
+    // The runs in a folder share its ledger.
     let looks = site.repository().join("runs/test-split-ledger.jsonl");
     let ledger = std::fs::read_to_string(&looks).unwrap();
     assert_eq!(ledger.lines().count(), 1, "{ledger}");
@@ -26,22 +30,14 @@ fn readmes_commands_leave_the_repository_as_it_was() {
     };
     assert!(
         status(&site.repository()).contains("!! runs/"),
-        "the run is not in the repository: this test sees nothing"
+        "the run is not in the repository, so this test proves nothing"
     );
 
-    // A look with a bundle is entered beside its results, not in the ledger of whoever made it.
+    // A look with a bundle is recorded beside its results, not in the ledger of the run that made it.
     let mut look = site.command("evaluate");
-    look.args([
-        "--config",
-        "cxr.yaml",
-        "--bundle",
-        "runs/first/bundle",
-        "--fold",
-        "test",
-        "--reason",
-        "acceptance",
-    ]);
-    let printed = succeed(look.arg("--output").arg(site.elsewhere("acceptance")));
+    look.args(["--config", "cxr.yaml", "--bundle", "runs/first/bundle", "--fold", "test"]);
+    look.args(["--reason", "acceptance", "--output"]).arg(site.elsewhere("acceptance"));
+    let printed = succeed(&mut look);
     assert!(printed.contains("acceptance/test-split-ledger.jsonl"), "{printed}");
     assert_eq!(std::fs::read_to_string(&looks).unwrap(), ledger);
     for file in ["evaluation-test.json", "test-split-ledger.jsonl", ".gitignore"] {
@@ -50,35 +46,36 @@ fn readmes_commands_leave_the_repository_as_it_was() {
 }
 
 #[test]
-fn names_that_are_taken_are_said_before_anything_is_computed() {
+fn taken_names_are_refused_before_anything_is_computed() {
     let site = Site::get();
     let second = |arguments: &[&str]| {
         let mut run = site.command("run");
         run.args(["--config", "cxr.yaml", "--run", "runs/second"]).args(arguments);
         let printed = fail(&mut run);
-        assert!(!printed.contains("step 1/"), "said too late: {printed}");
+        assert!(!printed.contains("step 1/"), "too late: {printed}");
         printed
     };
-    let printed = second(&[]);
-    assert!(printed.contains("is registered by another run already"), "{printed}");
-    assert!(printed.contains("trainer.export.version"), "{printed}");
-    let printed = second(&["--bundle", "runs/first/bundle", "--reports", "runs/first/report"]);
-    for expected in ["holds a bundle of another run", "holds a report of another run", "--replace"] {
-        assert!(printed.contains(expected), "{expected}: {printed}");
+    let cases: [(&[&str], &[&str]); 6] = [
+        (&[], &["is registered by another run already", "trainer.export.version"]),
+        (
+            &["--bundle", "runs/first/bundle", "--reports", "runs/first/report"],
+            &["holds a bundle of another run", "holds a report of another run", "--replace"],
+        ),
+        (&["--bundle", "runs/first/bundle", "--replace"], &["is in place with other weights"]),
+        (&["--bundle", "config"], &["holds files that are no bundle"]),
+        (&["--bump", "minor"], &["--bump: no bundle"]),
+        (&["--signing-key", "missing.pem"], &["missing.pem: cannot be read"]),
+    ];
+    for (arguments, expected) in cases {
+        let printed = second(arguments);
+        for text in expected {
+            assert!(printed.contains(text), "{text}: {printed}");
+        }
     }
-    let printed = second(&["--bundle", "runs/first/bundle", "--replace"]);
-    assert!(printed.contains("is in place with other weights"), "{printed}");
-    let printed = second(&["--bundle", "config"]);
-    assert!(printed.contains("holds files that are no bundle"), "{printed}");
-    let printed = second(&["--bump", "minor"]);
-    assert!(printed.contains("--bump: no bundle"), "{printed}");
     let printed = fail(site.command("split").args(["--config", "cxr.yaml", "--run", "."]));
     assert!(printed.contains("is the root of a git repository"), "{printed}");
-    let printed = second(&["--signing-key", "missing.pem"]);
-    assert!(printed.contains("missing.pem: cannot be read"), "{printed}");
 
-    let released: Value =
-        serde_json::from_slice(&std::fs::read(site.run().join("release.json")).unwrap()).unwrap();
+    let released = read_json(&site.run().join("release.json"));
     let renamed = site.configured(
         "renamed.yaml",
         &[
@@ -100,7 +97,7 @@ fn names_that_are_taken_are_said_before_anything_is_computed() {
     run.args(["--config", "cxr.yaml", "--run", "runs/first", "--data"]).arg(site.elsewhere("other"));
     let printed = fail(&mut run);
     assert!(printed.contains("folds.json") && printed.contains("trained on other data"), "{printed}");
-    assert!(!printed.contains("step 1/"), "said too late: {printed}");
+    assert!(!printed.contains("step 1/"), "too late: {printed}");
 }
 
 #[test]
@@ -110,7 +107,7 @@ fn a_server_is_asked_for_taken_names_before_anything_is_computed() {
         let server = Recorder::start(answers);
         let config = site.configured("served.yaml", &[("tracking/server", json!(server.url))]);
         let printed = fail(site.command("run").arg("--config").arg(config).args(["--run", "runs/third"]));
-        assert!(!printed.contains("step 1/"), "said too late: {printed}");
+        assert!(!printed.contains("step 1/"), "too late: {printed}");
         assert!(!String::from_utf8_lossy(&server.sent()).contains("/create"), "asking created something");
         printed
     };
@@ -121,8 +118,7 @@ fn a_server_is_asked_for_taken_names_before_anything_is_computed() {
         "{printed}"
     );
 
-    let released: Value =
-        serde_json::from_slice(&std::fs::read(site.run().join("release.json")).unwrap()).unwrap();
+    let released = read_json(&site.run().join("release.json"));
     let tag = |key: &str, value: &Value| json!({ "key": key, "value": value });
     let version = json!({
         "version": "4", "run_id": "of-another-run",
@@ -133,7 +129,7 @@ fn a_server_is_asked_for_taken_names_before_anything_is_computed() {
 }
 
 #[test]
-fn a_bundle_of_another_run_is_replaced_when_it_is_told_to() {
+fn a_bundle_of_another_run_is_replaced_on_request() {
     let site = Site::get();
     let (own, moved) = (site.run().join("bundle"), site.elsewhere("moved"));
     for file in files_below(&own) {
@@ -141,11 +137,7 @@ fn a_bundle_of_another_run_is_replaced_when_it_is_told_to() {
         std::fs::create_dir_all(copy.parent().unwrap()).unwrap();
         std::fs::copy(file, copy).unwrap();
     }
-    let run = || -> Value {
-        let manifest: Value =
-            serde_json::from_slice(&std::fs::read(moved.join("bundle.json")).unwrap()).unwrap();
-        manifest["training"]["run"].clone()
-    };
+    let run = || read_json(&moved.join("bundle.json"))["training"]["run"].clone();
     let text = std::fs::read_to_string(moved.join("bundle.json")).unwrap();
     let other = text.replace("\"run\": \"first\"", "\"run\": \"another\"");
     assert_ne!(text, other);
@@ -164,7 +156,7 @@ fn a_bundle_of_another_run_is_replaced_when_it_is_told_to() {
 }
 
 #[test]
-fn a_report_of_another_run_is_replaced_when_it_is_told_to() {
+fn a_report_of_another_run_is_replaced_on_request() {
     let site = Site::get();
     let reports = site.elsewhere("shipped");
     std::fs::create_dir_all(&reports).unwrap();
@@ -177,7 +169,7 @@ fn a_report_of_another_run_is_replaced_when_it_is_told_to() {
     let printed = fail(&mut report());
     assert!(printed.contains("holds a report of another run") && printed.contains("--replace"), "{printed}");
     succeed(report().arg("--replace"));
-    // From now on it is the run's own.
+    // Now it is the run's own report.
     succeed(&mut report());
 }
 
@@ -186,7 +178,7 @@ fn configure(workbench: &Workbench, key: &str, value: Value) {
 }
 
 #[test]
-fn a_run_that_failed_before_training_goes_on_when_it_is_corrected() {
+fn a_run_that_failed_before_training_accepts_a_corrected_configuration() {
     let workbench = Workbench::new(40, 1);
     configure(&workbench, "model/weights", json!("missing.safetensors"));
     let printed = fail(&mut workbench.command("train"));
@@ -203,14 +195,14 @@ fn a_run_that_failed_before_training_goes_on_when_it_is_corrected() {
     assert!(printed.contains("trainer.data.select_fraction: was 0.2, now 0.3"), "{printed}");
     assert_ne!(folds(), before, "the folds are drawn again");
 
-    // A file that made the data wrong may go as well.
+    // Images may be removed as well.
     let before = folds();
     std::fs::remove_file(workbench.data().join("train/NORMAL/IM-0000-0000.png")).unwrap();
     let printed = succeed(&mut workbench.command("split"));
     assert!(printed.contains("divided again"), "{printed}");
     assert_ne!(folds(), before);
 
-    // The first epoch of another process has no checkpoint yet.
+    // In its first epoch, another process has no checkpoint yet.
     let config = std::fs::read_to_string(workbench.run().join("config.yaml")).unwrap();
     let training = std::fs::File::create(workbench.run().join("training.lock")).unwrap();
     training.lock_shared().unwrap();
@@ -223,7 +215,7 @@ fn a_run_that_failed_before_training_goes_on_when_it_is_corrected() {
 }
 
 #[test]
-fn after_training_keys_without_weights_may_change_and_the_others_are_named() {
+fn after_training_only_keys_may_change_on_which_no_weight_depends() {
     let site = Site::get();
     let report = |config: &Path| {
         let mut report = site.command("report");
@@ -233,11 +225,8 @@ fn after_training_keys_without_weights_may_change_and_the_others_are_named() {
     };
     let other_weights = site.configured("other-weights.yaml", &[("training/learning_rate", json!(0.001))]);
     let printed = fail(&mut report(&other_weights));
-    for expected in [
-        "trained with another configuration",
-        "trainer.training.learning_rate: was 0.003, now 0.001",
-        "--run",
-    ] {
+    let change = "trainer.training.learning_rate: was 0.003, now 0.001";
+    for expected in ["trained with another configuration", change, "--run"] {
         assert!(printed.contains(expected), "{expected}: {printed}");
     }
     let same_weights = site.configured(

@@ -25,7 +25,7 @@ use auth::AuthConfig;
 use clap::ValueEnum;
 use cxr::DecodeLimits;
 use database::DatabaseConfig;
-use error::KeyErrors;
+use error::Misconfigurations;
 use http::HttpConfig;
 use limits::LimitsConfig;
 use model::ModelConfig;
@@ -78,7 +78,7 @@ pub struct Config {
 
 impl Config {
     /// Reads the layers of the profile and checks every value.
-    pub fn load(sources: &Sources) -> Result<Self, KeyErrors> {
+    pub fn load(sources: &Sources) -> Result<Self, Misconfigurations> {
         Self::load_parts(
             sources,
             &["http", "database", "auth", "model", "limits", "audit", "patients", "telemetry"],
@@ -86,7 +86,7 @@ impl Config {
     }
 
     /// Only the parts must be complete; what the other sections lack is filled with stand-ins.
-    fn load_parts(sources: &Sources, parts: &[&str]) -> Result<Self, KeyErrors> {
+    fn load_parts(sources: &Sources, parts: &[&str]) -> Result<Self, Misconfigurations> {
         let (mut config, mut findings) = layers::read(sources, parts)?;
         config.http.check(&mut findings);
         config.limits.check(&mut findings);
@@ -95,7 +95,7 @@ impl Config {
         config.model.check(sources.profile, &mut findings);
         config.audit.check(sources.profile, &mut findings);
         config.model.refuse_development_key = sources.profile == Profile::Production;
-        if findings.problems.is_empty() { Ok(config) } else { Err(KeyErrors(findings.problems)) }
+        if findings.problems.is_empty() { Ok(config) } else { Err(Misconfigurations(findings.problems)) }
     }
 
     /// Every key with its value; a secret only says that it is set.
@@ -105,13 +105,13 @@ impl Config {
 }
 
 /// What migrating needs: a migration job has no secret but the database's.
-pub fn load_database(sources: &Sources) -> Result<(DatabaseConfig, TelemetryConfig), KeyErrors> {
+pub fn load_database(sources: &Sources) -> Result<(DatabaseConfig, TelemetryConfig), Misconfigurations> {
     let config = Config::load_parts(sources, &["database", "telemetry"])?;
     Ok((config.database, config.telemetry))
 }
 
 /// What work on the audit log needs.
-pub fn load_audit(sources: &Sources) -> Result<(DatabaseConfig, AuditConfig), KeyErrors> {
+pub fn load_audit(sources: &Sources) -> Result<(DatabaseConfig, AuditConfig), Misconfigurations> {
     let config = Config::load_parts(sources, &["database", "audit"])?;
     Ok((config.database, config.audit))
 }
@@ -119,13 +119,13 @@ pub fn load_audit(sources: &Sources) -> Result<(DatabaseConfig, AuditConfig), Ke
 /// What a replay needs.
 pub fn load_replay(
     sources: &Sources,
-) -> Result<(DatabaseConfig, AuditConfig, ModelConfig, DecodeLimits), KeyErrors> {
+) -> Result<(DatabaseConfig, AuditConfig, ModelConfig, DecodeLimits), Misconfigurations> {
     let config = Config::load_parts(sources, &["database", "audit", "model", "limits"])?;
     Ok((config.database, config.audit, config.model, config.limits.decode()))
 }
 
 /// What minting a token needs.
-pub fn load_auth(sources: &Sources) -> Result<AuthConfig, KeyErrors> {
+pub fn load_auth(sources: &Sources) -> Result<AuthConfig, Misconfigurations> {
     Config::load_parts(sources, &["auth"]).map(|config| config.auth)
 }
 

@@ -3,7 +3,7 @@
 mod database;
 mod local;
 
-use crate::config::error::{KeyError, KeyErrors};
+use crate::config::error::{Misconfiguration, Misconfigurations};
 use crate::config::{Config, Sources};
 use crate::stdout;
 use crate::store::describe;
@@ -30,7 +30,7 @@ pub async fn run(sources: &Sources, args: &CheckArgs) -> anyhow::Result<ExitCode
         problems.extend(local::published(&verifiers).await);
     }
     if !problems.is_empty() {
-        stdout::print_stderr(KeyErrors(problems));
+        stdout::print_stderr(Misconfigurations(problems));
         return Ok(ExitCode::FAILURE);
     }
     for (key, value) in config.effective() {
@@ -48,12 +48,12 @@ pub async fn run(sources: &Sources, args: &CheckArgs) -> anyhow::Result<ExitCode
 }
 
 /// A problem caused by an error. If its text names a key itself, the more exact one is reported.
-fn problem(key: &str, error: &(dyn std::error::Error + 'static), advice: &str) -> KeyError {
+fn problem(key: &str, error: &(dyn std::error::Error + 'static), advice: &str) -> Misconfiguration {
     let text = describe(error);
     let named = text.strip_prefix("service.").and_then(|text| text.split_once(": "));
     match named.filter(|(own, _)| !own.contains(' ')) {
-        Some((own, found)) if key.starts_with(own) => KeyError::new(key, found, advice),
-        Some((own, found)) => KeyError::new(own, found, advice),
-        None => KeyError::new(key, &text, advice),
+        Some((own, found)) if key.starts_with(own) => Misconfiguration::new(key, found, advice),
+        Some((own, found)) => Misconfiguration::new(own, found, advice),
+        None => Misconfiguration::new(key, &text, advice),
     }
 }

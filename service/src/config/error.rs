@@ -1,14 +1,14 @@
-//! KeyErrors of a configuration: key, finding and advice. Texts are not quoted: they may be secrets.
+//! Misconfigurations of a configuration: key, finding and advice. Texts are not quoted: they may be secrets.
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KeyError {
+pub struct Misconfiguration {
     /// Full key, `service.http.bind`.
     pub key: String,
     pub found: String,
     pub advice: String,
 }
 
-impl KeyError {
+impl Misconfiguration {
     /// Builds a problem; `key` is relative to `service`.
     pub fn new(key: &str, found: &str, advice: &str) -> Self {
         let key = format!("{}.{key}", super::layers::ROOT);
@@ -16,16 +16,16 @@ impl KeyError {
     }
 }
 
-impl std::fmt::Display for KeyError {
+impl std::fmt::Display for Misconfiguration {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}: {}; {}", self.key, self.found, self.advice)
     }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KeyErrors(pub Vec<KeyError>);
+pub struct Misconfigurations(pub Vec<Misconfiguration>);
 
-impl std::fmt::Display for KeyErrors {
+impl std::fmt::Display for Misconfigurations {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let n = self.0.len();
         write!(f, "the configuration has {n} problem{}:", if n == 1 { "" } else { "s" })?;
@@ -37,12 +37,12 @@ impl std::fmt::Display for KeyErrors {
     }
 }
 
-impl std::error::Error for KeyErrors {}
+impl std::error::Error for Misconfigurations {}
 
 /// Collects problems; missing and inconsistent values count only in the sections that a command needs.
 pub(super) struct Findings<'a> {
     pub(super) parts: &'a [&'a str],
-    pub(super) problems: Vec<KeyError>,
+    pub(super) problems: Vec<Misconfiguration>,
 }
 
 impl Findings<'_> {
@@ -52,7 +52,7 @@ impl Findings<'_> {
         if holds || !self.parts.contains(&section) {
             return;
         }
-        let problem = KeyError::new(key, found, advice);
+        let problem = Misconfiguration::new(key, found, advice);
         let mut known = self.problems.iter().filter_map(|known| known.key.strip_prefix(&problem.key));
         if !known.any(|rest| rest.is_empty() || rest == "_file" || rest.starts_with('[')) {
             self.problems.push(problem);

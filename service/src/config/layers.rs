@@ -1,6 +1,6 @@
 //! Merges the layers and reads them into typed sections. All values that do not fit are reported together.
 
-use super::error::{Findings, KeyError, KeyErrors};
+use super::error::{Findings, Misconfiguration, Misconfigurations};
 use super::secret::Secret;
 use super::values::Refusal;
 use super::{Config, Profile, Sources};
@@ -23,7 +23,10 @@ const STAND_INS: &str =
     "service: { database: { url: postgres://none/none }, model: { onnxruntime_library: none } }";
 
 /// The configuration, with the problems of its values; `parts` are the sections that must be complete.
-pub(super) fn read<'a>(sources: &Sources, parts: &'a [&'a str]) -> Result<(Config, Findings<'a>), KeyErrors> {
+pub(super) fn read<'a>(
+    sources: &Sources,
+    parts: &'a [&'a str],
+) -> Result<(Config, Findings<'a>), Misconfigurations> {
     let file = sources.directory.as_deref().map(|directory| profile_file(directory, sources.profile));
     let file = file.transpose()?;
     let built_in = match sources.profile {
@@ -53,7 +56,7 @@ fn key_of(variable: &str) -> Option<String> {
     ours.then(|| variable[VARIABLE_PREFIX.len()..].to_lowercase().replace("__", "."))
 }
 
-fn profile_file(directory: &Path, profile: Profile) -> Result<PathBuf, KeyErrors> {
+fn profile_file(directory: &Path, profile: Profile) -> Result<PathBuf, Misconfigurations> {
     if !directory.is_dir() {
         let found = format!("the folder {} does not exist", directory.display());
         return Err(whole(&found, "check --config-dir (CXR_CONFIG_DIR)"));
@@ -70,7 +73,7 @@ fn profile_file(directory: &Path, profile: Profile) -> Result<PathBuf, KeyErrors
 const SECTIONS: [&str; 2] = [ROOT, "trainer"];
 
 /// Variables that look like keys but match none: a misspelt one would silently have no effect.
-fn misspelt(environment: &BTreeMap<String, String>) -> Vec<KeyError> {
+fn misspelt(environment: &BTreeMap<String, String>) -> Vec<Misconfiguration> {
     let ours = |name: &str| {
         let name = name.to_uppercase();
         let Some(rest) = name.strip_prefix("CXR_") else { return false };
@@ -84,7 +87,7 @@ fn misspelt(environment: &BTreeMap<String, String>) -> Vec<KeyError> {
     };
     let problem = |name: &String| {
         let advice = "a key's variable is its path in capitals: service.http.bind is CXR_SERVICE__HTTP__BIND";
-        KeyError { key: name.clone(), found: "does not match any key".into(), advice: advice.into() }
+        Misconfiguration { key: name.clone(), found: "does not match any key".into(), advice: advice.into() }
     };
     environment.keys().filter(|name| ours(name)).map(problem).collect()
 }
@@ -93,7 +96,7 @@ pub(super) fn merge(
     built_in: &[&str],
     file: Option<&Path>,
     variables: &BTreeMap<String, String>,
-) -> Result<Value, KeyErrors> {
+) -> Result<Value, Misconfigurations> {
     let mut builder = ::config::Config::builder();
     for text in built_in {
         builder = builder.add_source(File::from_str(text, FileFormat::Yaml));
@@ -127,8 +130,12 @@ pub(super) fn merge(
 }
 
 /// A problem that belongs to no single key.
-fn whole(found: &str, advice: &str) -> KeyErrors {
-    KeyErrors(vec![KeyError { key: ROOT.to_owned(), found: found.to_owned(), advice: advice.to_owned() }])
+fn whole(found: &str, advice: &str) -> Misconfigurations {
+    Misconfigurations(vec![Misconfiguration {
+        key: ROOT.to_owned(),
+        found: found.to_owned(),
+        advice: advice.to_owned(),
+    }])
 }
 
 /// Reads the tree. A value that does not fit is reported and replaced by a stand-in, to find the next one.
@@ -140,7 +147,7 @@ struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    fn read(mut self) -> Result<(Config, Findings<'a>), KeyErrors> {
+    fn read(mut self) -> Result<(Config, Findings<'a>), Misconfigurations> {
         let mut tree = std::mem::take(&mut self.tree);
         self.read_secret_files("", &mut tree);
         self.tree = tree;
@@ -161,7 +168,7 @@ impl<'a> Reader<'a> {
                 None => self.note_misfit(&path, &message),
             }
             if !repaired.insert((path.clone(), message)) || !self.replace(&path) {
-                return Err(KeyErrors(self.findings.problems));
+                return Err(Misconfigurations(self.findings.problems));
             }
         }
     }
@@ -224,7 +231,7 @@ impl<'a> Reader<'a> {
             Some(expected) => format!("expected {}", in_words(expected)),
             None => "see docs/CONFIG.md for the form of this key".to_owned(),
         };
-        self.findings.problems.push(KeyError::new(path, &found, &advice));
+        self.findings.problems.push(Misconfiguration::new(path, &found, &advice));
     }
 
     /// Replaces the value by a stand-in (a list as a whole), or removes an unknown key.

@@ -9,11 +9,15 @@ fn sources(profile: Profile, folder: Option<&Path>, variables: &[(&str, &str)]) 
     Sources { profile, directory: folder.map(Path::to_owned), environment }
 }
 
-fn load(profile: Profile, variables: &[(&str, &str)]) -> Result<Config, KeyErrors> {
+fn load(profile: Profile, variables: &[(&str, &str)]) -> Result<Config, Misconfigurations> {
     load_in(profile, None, variables)
 }
 
-fn load_in(profile: Profile, folder: Option<&Path>, variables: &[(&str, &str)]) -> Result<Config, KeyErrors> {
+fn load_in(
+    profile: Profile,
+    folder: Option<&Path>,
+    variables: &[(&str, &str)],
+) -> Result<Config, Misconfigurations> {
     Config::load(&sources(profile, folder, variables))
 }
 

@@ -2,10 +2,10 @@
 
 use super::problem;
 use crate::config::database::DatabaseConfig;
-use crate::config::error::KeyError;
+use crate::config::error::Misconfiguration;
 use crate::store::{Login, Rights, SchemaState, StoreError, log_in};
 
-pub(super) async fn logins(config: &DatabaseConfig) -> Vec<KeyError> {
+pub(super) async fn logins(config: &DatabaseConfig) -> Vec<Misconfiguration> {
     let writer = log_in(config, Login::Writer).await;
     let mut problems = judged("database.url", Login::Writer, config.refuse_owner, writer);
     if !problems.is_empty() && !config.has_reader() {
@@ -22,7 +22,7 @@ pub(super) async fn logins(config: &DatabaseConfig) -> Vec<KeyError> {
     problems
 }
 
-fn judged(key: &str, login: Login, strict: bool, found: Result<Rights, StoreError>) -> Vec<KeyError> {
+fn judged(key: &str, login: Login, strict: bool, found: Result<Rights, StoreError>) -> Vec<Misconfiguration> {
     let (role, other) = match login {
         Login::Writer | Login::Direct => ("cxr_writer", ""),
         Login::Reader => ("cxr_auditor", ", or set a user with that role in database.reader_url"),
@@ -39,18 +39,18 @@ fn judged(key: &str, login: Login, strict: bool, found: Result<Rights, StoreErro
     };
     if !matches!(schema, SchemaState::Current { .. }) {
         let advice = "run cxr-service migrate of this version as the database's owner";
-        return vec![KeyError::new(key, &schema.to_string(), advice)];
+        return vec![Misconfiguration::new(key, &schema.to_string(), advice)];
     }
     let mut problems = Vec::new();
     if !lacks.is_empty() {
         let found = format!("the user {user} may not {}", lacks.join(", "));
         let advice = format!("GRANT {role} TO {user}{other}");
-        problems.push(KeyError::new(key, &found, &advice));
+        problems.push(Misconfiguration::new(key, &found, &advice));
     }
     if strict && !exceeds.is_empty() {
         let found = format!("the user {user} may {}", exceeds.join(", "));
         let advice = format!("use a user with only the role {role} (docs/OPERATIONS.md)");
-        problems.push(KeyError::new(key, &found, &advice));
+        problems.push(Misconfiguration::new(key, &found, &advice));
     }
     problems
 }

@@ -8,7 +8,7 @@ use crate::audit::signing::LogKey;
 use crate::auth::{KeyError, Verifier};
 use crate::config::audit::AuditConfig;
 use crate::config::auth::AuthConfig;
-use crate::config::error::KeyError;
+use crate::config::error::Misconfiguration;
 use crate::config::http::HttpConfig;
 use crate::config::model::ModelConfig;
 use crate::config::secret::Secret;
@@ -19,7 +19,7 @@ use cxr::intended_use::{IntendedUse, SitePatients};
 use std::time::SystemTime;
 
 /// Loads each source of keys separately, so that one problem does not hide another.
-pub(super) fn keys(config: &AuthConfig) -> (Vec<KeyError>, Vec<(String, Verifier)>) {
+pub(super) fn keys(config: &AuthConfig) -> (Vec<Misconfiguration>, Vec<(String, Verifier)>) {
     let (mut problems, mut verifiers) = (Vec::new(), Vec::new());
     for (position, source) in config.keys.iter().enumerate() {
         let mut alone = config.clone();
@@ -41,20 +41,20 @@ pub(super) fn keys(config: &AuthConfig) -> (Vec<KeyError>, Vec<(String, Verifier
     (problems, verifiers)
 }
 
-pub(super) async fn published(verifiers: &[(String, Verifier)]) -> Vec<KeyError> {
+pub(super) async fn published(verifiers: &[(String, Verifier)]) -> Vec<Misconfiguration> {
     let mut problems = Vec::new();
     for (key, verifier) in verifiers {
         if let Err(cause) = verifier.fetch_published().await {
             let advice = "check the URL and that this host can reach the identity provider; auth.jwks.authorities_file or \
                           the system must trust its certificate";
-            problems.push(KeyError::new(&format!("{key}.jwks_url"), &cause, advice));
+            problems.push(Misconfiguration::new(&format!("{key}.jwks_url"), &cause, advice));
         }
     }
     problems
 }
 
 /// Certificate, key and authorities of both addresses.
-pub(super) fn tls(config: &HttpConfig) -> Vec<KeyError> {
+pub(super) fn tls(config: &HttpConfig) -> Vec<Misconfiguration> {
     let sections =
         [("service.http.tls", &config.tls), ("service.http.operations_tls", &config.operations_tls)];
     let mut problems = Vec::new();
@@ -68,7 +68,11 @@ pub(super) fn tls(config: &HttpConfig) -> Vec<KeyError> {
             }
             Ok(expires) if expires <= SystemTime::now() => {
                 let found = "the certificate has expired: clients refuse it";
-                problems.push(KeyError::new(&format!("{section}.certificate_file"), found, "renew it"));
+                problems.push(Misconfiguration::new(
+                    &format!("{section}.certificate_file"),
+                    found,
+                    "renew it",
+                ));
             }
             Ok(_) => {}
         }
@@ -77,8 +81,8 @@ pub(super) fn tls(config: &HttpConfig) -> Vec<KeyError> {
 }
 
 /// Checks the model and the candidate as the service does, and the intended use against the site.
-pub(super) fn model(config: &ModelConfig, patients: &SitePatients) -> Vec<KeyError> {
-    let mut problems: Vec<KeyError> = match serves("model", config) {
+pub(super) fn model(config: &ModelConfig, patients: &SitePatients) -> Vec<Misconfiguration> {
+    let mut problems: Vec<Misconfiguration> = match serves("model", config) {
         Ok(serving) => suits(&serving.model.manifest().intended_use, patients).err().into_iter().collect(),
         Err(problem) => vec![problem],
     };
@@ -89,7 +93,7 @@ pub(super) fn model(config: &ModelConfig, patients: &SitePatients) -> Vec<KeyErr
 }
 
 /// Fails if every image that relies on `service.patients` would be referred.
-fn suits(intended: &IntendedUse, patients: &SitePatients) -> Result<(), KeyError> {
+fn suits(intended: &IntendedUse, patients: &SitePatients) -> Result<(), Misconfiguration> {
     if !patients.refers_all(intended) {
         return Ok(());
     }
@@ -97,10 +101,10 @@ fn suits(intended: &IntendedUse, patients: &SitePatients) -> Result<(), KeyError
                  modality is referred";
     let advice = "state your own patients in service.patients, or serve a bundle intended for them; cxr-service bundle inspect shows \
                   the intended use";
-    Err(KeyError::new("patients", found, advice))
+    Err(Misconfiguration::new("patients", found, advice))
 }
 
-fn serves(key: &str, config: &ModelConfig) -> Result<Serving, KeyError> {
+fn serves(key: &str, config: &ModelConfig) -> Result<Serving, Misconfiguration> {
     let serving = Serving::load(config, threads::COMPUTING, None).map_err(|error| {
         let advice = match &error {
             LoadError::Model(_) => {
@@ -117,11 +121,11 @@ fn serves(key: &str, config: &ModelConfig) -> Result<Serving, KeyError> {
     let advice = "choose a provider that this host has; docs/GPU.md says what a GPU needs";
     match &serving.engine {
         Ok(_) => Ok(serving),
-        Err(cause) => Err(KeyError::new(key, cause, advice)),
+        Err(cause) => Err(Misconfiguration::new(key, cause, advice)),
     }
 }
 
-pub(super) async fn outside(config: &AuditConfig) -> Vec<KeyError> {
+pub(super) async fn outside(config: &AuditConfig) -> Vec<Misconfiguration> {
     let config = config.clone();
     let checked = tokio::task::spawn_blocking(move || {
         let mut problems = Vec::new();
@@ -141,13 +145,13 @@ pub(super) async fn outside(config: &AuditConfig) -> Vec<KeyError> {
         Ok(Err(error)) => vec![problem("audit", &error, "run check-config again")],
         Err(_) => {
             let found = "the volume of the anchor or of the list does not respond";
-            vec![KeyError::new("audit.anchor.directory", found, "repair the volume")]
+            vec![Misconfiguration::new("audit.anchor.directory", found, "repair the volume")]
         }
     }
 }
 
 /// The anchor must be writable and hold no checkpoint of another log.
-fn anchored(anchor: &Anchor, signing_key: &Secret) -> Option<KeyError> {
+fn anchored(anchor: &Anchor, signing_key: &Secret) -> Option<Misconfiguration> {
     let key = "audit.anchor.directory";
     if let Err(error) = anchor.check() {
         let advice = "mount its volume, or create a folder that the service's user can write to and the database's administrators cannot";

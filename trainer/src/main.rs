@@ -1,15 +1,19 @@
-//! The command line of the trainer. Each command is a file in `commands/`; what the commands do is in the library.
+//! The command line of the trainer; the work is done by the library.
 
 mod commands;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use commands::shared::{Common, RevisionArguments};
+use commands::options::{RevisionOptions, RunOptions};
 use commands::{
-    benchmark, calibrate, complete, consistency, eda, evaluate, explain, export, init, quantise, recalibrate,
-    register, release, report, robustness, run, split, track, train, tune, verify,
+    benchmark, consistency, eda, evaluate, explain, export, init, recalibrate, register, release, report,
+    robustness, run, split, track, tune, verify,
 };
+use cxr_trainer::measure::calibrate::calibrate;
+use cxr_trainer::release::complete::complete_bundle;
+use cxr_trainer::release::quantise::quantise_bundle;
 use cxr_trainer::run::allocator;
+use cxr_trainer::train::train;
 
 /// Trains, calibrates, evaluates and exports a classifier of chest radiographs.
 ///
@@ -37,18 +41,18 @@ enum Command {
     Init(Box<init::Arguments>),
     /// Examines the data: counts, properties, duplicates, artefacts, label noise.
     #[command(after_help = "Example:\n  cxr-trainer eda --config cxr.yaml --run runs/first")]
-    Eda(Common),
+    Eda(RunOptions),
     /// Splits the data into folds by patient and class, and freezes them if nothing leaks.
     #[command(
         after_help = "Example:\n  cxr-trainer split --config cxr.yaml --run runs/first\n  cxr-trainer split --config config/kermany.yaml --config config/resplit.yaml --run runs/resplit"
     )]
-    Split(Common),
+    Split(RunOptions),
     /// Trains a network, or continues an interrupted run.
     #[command(after_help = "Example:\n  cxr-trainer train --config cxr.yaml --run runs/first")]
-    Train(Common),
+    Train(RunOptions),
     /// Fits calibration, operating point and out-of-distribution reference on the calibrate fold.
     #[command(after_help = "Example:\n  cxr-trainer calibrate --config cxr.yaml --run runs/first")]
-    Calibrate(Common),
+    Calibrate(RunOptions),
     /// Evaluates a fold at the operating point, with 95 % intervals.
     #[command(
         after_help = "Example:\n  cxr-trainer evaluate --config cxr.yaml --run runs/first --fold select\n  cxr-trainer evaluate --config cxr.yaml --run runs/first --fold external\n  cxr-trainer evaluate --config cxr.yaml --run runs/first --fold test --reason 'release 1.0.0'\n  cxr-trainer evaluate --config cxr.yaml --bundle models/default --fold test --reason 'acceptance at our site'"
@@ -88,7 +92,7 @@ enum Command {
     #[command(
         after_help = "Example:\n  cxr-trainer complete --config config/kermany.yaml --bundle models/default"
     )]
-    Complete(RevisionArguments),
+    Complete(RevisionOptions),
     /// Measures how corruptions, shortcuts and mitigations change the scores of the select fold.
     #[command(
         after_help = "Example:\n  cxr-trainer robustness --config cxr.yaml --run runs/first\n  cxr-trainer robustness --config cxr.yaml --run runs/first --parts corruptions --severities 5\n  cxr-trainer robustness --config config/kermany.yaml --bundle models/default --output runs/default-bundle\n  cxr-trainer robustness --compare runs/first runs/second"
@@ -111,7 +115,7 @@ enum Command {
     #[command(
         after_help = "Example:\n  cxr-trainer quantise --config config/kermany.yaml --bundle models/default\n  cxr-trainer quantise --config config/kermany.yaml --bundle models/default --out models/int8 --version 1.9.0"
     )]
-    Quantise(RevisionArguments),
+    Quantise(RevisionOptions),
     /// Refits a bundle's calibration and operating point to labels logged by its service, and writes the next version.
     #[command(
         after_help = "Example:\n  cxr-service audit export --out log.ndjson\n  cxr-trainer recalibrate --bundle /etc/cxr/model --labels log.ndjson --signing-key bundle.key --out /etc/cxr/model-next\n\nReads an export of the audit log, or the answer of GET /v1/predictions?format=ndjson (or csv), unchanged. The latest label of an image counts."
@@ -137,23 +141,26 @@ fn main() -> Result<()> {
     allocator::keep_freed_memory();
     match Cli::parse().command {
         Command::Init(arguments) => init::run(&arguments),
-        Command::Eda(common) => eda::run(common),
-        Command::Split(common) => split::run(&common),
-        Command::Train(common) => train::run(common),
-        Command::Calibrate(common) => calibrate::run(common),
+        Command::Eda(options) => eda::run(options),
+        Command::Split(options) => split::run(&options),
+        Command::Train(options) => {
+            let run = options.open()?;
+            train(&run.config, &run.run, run.device)
+        }
+        Command::Calibrate(options) => calibrate(&options.open()?.trained()?).map(drop),
         Command::Evaluate(arguments) => evaluate::run(arguments),
         Command::Export(arguments) => export::run(arguments),
         Command::Release(arguments) => release::run(arguments),
         Command::Verify(arguments) => verify::run(&arguments),
         Command::Register(arguments) => register::run(&arguments),
         Command::Track(arguments) => track::run(&arguments),
-        Command::Complete(arguments) => complete::run(&arguments),
+        Command::Complete(options) => options.run(complete_bundle),
         Command::Consistency(arguments) => consistency::run(arguments),
         Command::Robustness(arguments) => robustness::run(arguments),
         Command::Explain(arguments) => explain::run(arguments),
         Command::Tune(arguments) => tune::run(arguments),
         Command::Benchmark(arguments) => benchmark::run(arguments),
-        Command::Quantise(arguments) => quantise::run(&arguments),
+        Command::Quantise(options) => options.run(quantise_bundle),
         Command::Recalibrate(arguments) => recalibrate::run(&arguments),
         Command::Report(arguments) => report::run(&arguments),
         Command::Run(arguments) => run::run(arguments),

@@ -101,7 +101,7 @@ pub fn make_bundle(config: &Config, request: &Request) -> Result<()> {
     let mut manifest = manifest(config, request, contract, variants, evaluation)?;
     files.insert(Manifest::CARD.to_owned(), card(&manifest, &key).into_bytes());
     export::seal(&mut manifest, &mut files, &key)?;
-    export::deliver(request.out, &files, &key, request.onnxruntime).map(drop)
+    export::install(request.out, &files, &key, request.onnxruntime).map(drop)
 }
 
 /// The network with the given weights, or with seeded ones. Batch normalisation of a seeded network takes its

@@ -1,6 +1,6 @@
 //! `cxr-trainer recalibrate`.
 
-use super::shared::MakingArguments;
+use super::options::{ConfigOptions, SigningOptions};
 use anyhow::Result;
 use clap::Args;
 use cxr_trainer::config::Config;
@@ -24,24 +24,23 @@ pub(crate) struct Arguments {
     #[arg(long)]
     version: Option<String>,
     #[command(flatten)]
-    making: MakingArguments,
-    /// YAML file whose section `trainer` overrides the defaults. Repeatable; later files override earlier ones.
-    #[arg(long, value_name = "FILE")]
-    config: Vec<PathBuf>,
+    signing: SigningOptions,
+    #[command(flatten)]
+    config: ConfigOptions,
     /// Writes the bundle even if there are too few labels or no evidence that the new calibration is better; its card says so.
     #[arg(long)]
     force: bool,
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
-    let config = Config::load(&arguments.config, None)?;
+    let config = Config::load(&arguments.config.files, None)?;
     let request = Request {
         revision: revision::Request {
             bundle: &arguments.bundle,
             out: &arguments.out,
             version: arguments.version.as_deref(),
-            signing_key: arguments.making.signing_key(&config),
-            onnxruntime: &arguments.making.onnxruntime,
+            signing_key: arguments.signing.signing_key(&config),
+            onnxruntime: &arguments.signing.onnxruntime,
         },
         labels: &arguments.labels,
         force: arguments.force,

@@ -1,5 +1,6 @@
 //! `cxr-trainer register`.
 
+use super::options::ConfigOptions;
 use anyhow::Result;
 use clap::Args;
 use cxr_trainer::bundle::verify::public_key;
@@ -14,9 +15,8 @@ pub(crate) struct Arguments {
     /// Run directory to register it under. Default: a new one.
     #[arg(long)]
     run: Option<PathBuf>,
-    /// YAML file whose section `trainer` overrides the defaults. Repeatable; later files override earlier ones.
-    #[arg(long, value_name = "FILE")]
-    config: Vec<PathBuf>,
+    #[command(flatten)]
+    config: ConfigOptions,
     /// Ed25519 public key (PEM). Refuses a bundle that this key did not sign.
     #[arg(long)]
     public_key: Option<PathBuf>,
@@ -26,7 +26,7 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
-    let config = Config::load(&arguments.config, None)?;
+    let config = Config::load(&arguments.config.files, None)?;
     let key = arguments.public_key.as_deref().map(public_key).transpose()?;
     let Arguments { bundle, run, onnxruntime, .. } = arguments;
     register_bundle(&config.tracking, bundle, run.as_deref(), key.as_ref(), onnxruntime.as_deref()).map(drop)

@@ -1,15 +1,15 @@
 //! `cxr-trainer split`.
 
-use super::shared::Common;
+use super::options::RunOptions;
 use anyhow::Result;
 use cxr_trainer::data::index::Index;
 use cxr_trainer::data::split::split;
 use cxr_trainer::run::RunDirectory;
 
-pub(crate) fn run(common: &Common) -> Result<()> {
-    RunDirectory::check_place(&common.run)?;
-    let config = common.config()?;
-    // Before the run directory is frozen with a configuration that does not fit the data.
+pub(crate) fn run(options: &RunOptions) -> Result<()> {
+    RunDirectory::check_place(&options.run)?;
+    let config = options.config()?;
+    // Read first: opening freezes the run directory, even with a configuration that does not fit the data.
     let index = Index::of(&config)?;
-    split(&config, &index, &RunDirectory::open(&common.run, &config)?).map(|_| ())
+    split(&config, &index, &RunDirectory::open(&options.run, &config)?).map(drop)
 }

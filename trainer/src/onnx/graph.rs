@@ -1,4 +1,4 @@
-//! A graph under construction. Knows no architecture.
+//! Builds an ONNX graph from the parameters of a network.
 
 use super::proto::{
     AttributeProto, Dimension, DimensionProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto,
@@ -11,39 +11,36 @@ use cxr::bundle::TensorSpec;
 use prost::Message;
 use tch::Kind;
 
-/// The file format's version, and the operator set's.
 const IR_VERSION: i64 = 8;
 const OPSET_VERSION: i64 = 17;
 
 /// The name of a value in the graph.
 pub type Value = String;
 
-/// Builds a graph from a network's parameters.
 #[derive(Debug)]
 pub struct GraphBuilder<'a> {
     parameters: &'a NamedTensors,
     graph: GraphProto,
 }
 
-/// A normalisation as factor and offset of every channel.
+/// A batch normalisation as `scale * x + shift` for each channel.
 struct Affine {
     scale: Vec<f64>,
     shift: Vec<f64>,
 }
 
 impl<'a> GraphBuilder<'a> {
-    /// An empty graph.
     pub fn new(name: &str, parameters: &'a NamedTensors) -> Self {
         Self { parameters, graph: GraphProto { name: name.to_owned(), ..Default::default() } }
     }
 
-    /// Adds an operation and returns the value it makes.
+    /// Adds an operation and returns its output.
     pub fn node(&mut self, operation: &str, inputs: &[&str], attributes: Vec<AttributeProto>) -> Value {
         let output = format!("{}_{}", operation.to_lowercase(), self.graph.node.len());
         self.named_node(operation, inputs, attributes, &output)
     }
 
-    /// Adds an operation whose value is called `output`.
+    /// Adds an operation whose output is called `output`.
     pub fn named_node(
         &mut self,
         operation: &str,
@@ -61,7 +58,6 @@ impl<'a> GraphBuilder<'a> {
         output.to_owned()
     }
 
-    /// Adds a constant.
     pub fn constant(&mut self, name: &str, dims: &[i64], values: &[f32]) -> Value {
         self.graph.initializer.push(TensorProto {
             dims: dims.to_vec(),
@@ -72,21 +68,17 @@ impl<'a> GraphBuilder<'a> {
         name.to_owned()
     }
 
-    /// A parameter's values.
     pub fn parameter(&self, name: &str) -> Result<Vec<f32>> {
         let tensor =
             self.parameters.get(name).with_context(|| format!("the network has no parameter {name}"))?;
         Ok(Vec::try_from(tensor.detach().to_device(tch::Device::Cpu).to_kind(Kind::Float).flatten(0, -1))?)
     }
 
-    /// A convolution into which the normalisation after it, if any, is folded.
+    /// A convolution without bias, with the batch normalisation after it, if any, folded in.
     pub fn conv(&mut self, x: &str, path: &str, shape: ConvShape, norm: Option<&str>) -> Result<Value> {
         let mut weight = self.parameter(&format!("{path}.weight"))?;
         let dims = [shape.outputs, shape.inputs / shape.groups, shape.kernel, shape.kernel];
-        ensure!(
-            dims.iter().product::<i64>() == weight.len() as i64,
-            "{path}.weight: is not of shape {dims:?}"
-        );
+        ensure!(dims.iter().product::<i64>() == weight.len() as i64, "{path}.weight: not of shape {dims:?}");
         let bias = match norm {
             Some(norm) => {
                 let affine = self.affine(norm)?;
@@ -105,7 +97,7 @@ impl<'a> GraphBuilder<'a> {
         Ok(self.conv_node(x, path, shape, &weight, bias.as_ref()))
     }
 
-    /// A convolution with a bias of its own and no normalisation.
+    /// A convolution with a bias and without normalisation.
     pub fn conv_with_bias(&mut self, x: &str, path: &str, shape: ConvShape) -> Result<Value> {
         let weight = self.parameter(&format!("{path}.weight"))?;
         let bias = self.parameter(&format!("{path}.bias"))?;
@@ -134,7 +126,7 @@ impl<'a> GraphBuilder<'a> {
         self.node("Conv", &inputs, attributes)
     }
 
-    /// A normalisation that no convolution precedes. ONNX Runtime runs the node faster than a product and a sum.
+    /// A batch normalisation without a convolution before it. ONNX Runtime runs the node faster than a product and a sum.
     pub fn norm(&mut self, x: &str, path: &str) -> Result<Value> {
         let mut inputs = vec![x.to_owned()];
         for part in ["weight", "bias", "running_mean", "running_var"] {
@@ -159,10 +151,7 @@ impl<'a> GraphBuilder<'a> {
         Ok(Affine { scale, shift })
     }
 
-    /// Closes the graph and encodes it as a file.
-    ///
-    /// # Errors
-    /// When a tensor of the contract has an element type that graphs of ours do not use.
+    /// Encodes the graph as an ONNX file.
     pub fn finish(mut self, input: &TensorSpec, outputs: &[TensorSpec]) -> Result<Vec<u8>> {
         self.graph.input = vec![value_info(input)?];
         self.graph.output = outputs.iter().map(value_info).collect::<Result<_>>()?;
@@ -181,7 +170,7 @@ fn value_info(spec: &TensorSpec) -> Result<ValueInfoProto> {
     let elem_type = match spec.dtype.as_str() {
         "float32" => code::FLOAT,
         "uint8" => code::UINT8,
-        other => anyhow::bail!("{}: no graph of ours has elements of type {other}", spec.name),
+        other => anyhow::bail!("{}: element type {other} is not supported", spec.name),
     };
     let dimension = |side: &Option<u32>| DimensionProto {
         value: Some(side.map_or(Dimension::Free("N".to_owned()), |side| Dimension::Fixed(i64::from(side)))),
@@ -191,12 +180,10 @@ fn value_info(spec: &TensorSpec) -> Result<ValueInfoProto> {
     Ok(ValueInfoProto { name: spec.name.clone(), r#type: Some(TypeProto { tensor_type }) })
 }
 
-/// An attribute of one integer.
 pub fn int(name: &str, value: i64) -> AttributeProto {
     AttributeProto { name: name.to_owned(), i: value, r#type: code::ATTRIBUTE_INT, ..Default::default() }
 }
 
-/// An attribute of several integers.
 pub fn ints(name: &str, values: &[i64]) -> AttributeProto {
     AttributeProto {
         name: name.to_owned(),
@@ -206,7 +193,6 @@ pub fn ints(name: &str, values: &[i64]) -> AttributeProto {
     }
 }
 
-/// An attribute of one float.
 pub fn float(name: &str, value: f32) -> AttributeProto {
     AttributeProto { name: name.to_owned(), f: value, r#type: code::ATTRIBUTE_FLOAT, ..Default::default() }
 }

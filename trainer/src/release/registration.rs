@@ -1,4 +1,4 @@
-//! Registers a bundle as a version of the registered model. What cannot be sent now waits in the spool.
+//! Registers a bundle as a version of the registered model, or spools it if the store does not answer.
 
 use crate::bundle::version::answers;
 use crate::config::Tracking;
@@ -18,20 +18,15 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::path::Path;
 
-/// A version of the registered model.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Registered {
-    /// Its store.
     target: String,
-    /// The registered model.
     model: String,
-    /// Its number there.
     number: String,
     tags: Texts,
 }
 
 impl Registered {
-    /// Whether it has this semantic version and gives other answers.
     pub(crate) fn contradicts(&self, version: &str, answers: &str, graph: &str) -> bool {
         contradicts(&self.tags, version, answers, graph)
     }
@@ -43,7 +38,6 @@ impl fmt::Display for Registered {
     }
 }
 
-/// Every version of the registered model.
 pub fn registered(config: &Tracking) -> Result<Vec<Registered>, Failure> {
     let mut store = delivery::open(config).map_err(|error| Failure::Later(format!("{error:#}")))?;
     let target = store.target().to_owned();
@@ -58,25 +52,18 @@ pub fn registered(config: &Tracking) -> Result<Vec<Registered>, Failure> {
         .collect())
 }
 
-/// Where a bundle is registered.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Registration {
-    /// The server's URL or the local store's folder.
+    /// URL of the server or folder of the local store.
     pub target: String,
-    /// The registered model.
     pub model: String,
-    /// Its alias that points to this version.
     pub alias: String,
-    /// The version's number; none while it waits in the spool for the server.
+    /// None while the version waits in the spool.
     pub number: Option<String>,
 }
 
-/// Registers the bundle in `bundle_folder` under the run in `run_folder`.
-///
-/// # Errors
-/// When the store refuses it, for example because the version has other answers there. A store that does not answer is no
-/// error.
+/// Registers the bundle under the run in `run_folder`. Fails if the store refuses it, but not if it does not answer.
 pub fn register(
     config: &Tracking,
     run_folder: &Path,
@@ -127,7 +114,7 @@ fn model_version(config: &Tracking, folder: &Path, bundle: &Bundle) -> Result<Mo
     ]);
     if let Some(fitness) = bundle.file(verdict::FILE) {
         let fitness: Fitness = serde_json::from_slice(fitness)
-            .with_context(|| format!("{}: is not a verdict that this version reads", verdict::FILE))?;
+            .with_context(|| format!("{}: not a verdict that this version reads", verdict::FILE))?;
         tags.insert(VERDICT_TAG.to_owned(), fitness.verdict.name().to_owned());
         tags.extend(fitness.released_although.map(|why| ("cxr_released_although".to_owned(), why)));
     }

@@ -127,7 +127,7 @@ fn a_host_is_accepted_by_everything_that_it_was_seen_doing() {
     assert!(report["hardware"]["processor"].as_str().is_some_and(|name| !name.is_empty()));
     assert_eq!(report["training"]["epochs"].as_array().map(Vec::len), EPOCHS.parse().ok());
     assert!(report["export"]["parity"].as_str().unwrap().starts_with("ONNX Runtime against libtorch"));
-    assert!(report["export"]["int8"].as_str().unwrap().contains("verdicts differ"), "{report}");
+    assert!(report["export"]["int8"].as_str().unwrap().contains("decisions differ"), "{report}");
     assert_eq!(report["proof"]["provider"], "CPUExecutionProvider");
     assert!(report["proof"]["assigned_nodes"]["CPUExecutionProvider"].as_u64().unwrap() > 10);
     assert!(report["absent_device"]["cause"].as_str().unwrap().to_lowercase().contains("cuda"));

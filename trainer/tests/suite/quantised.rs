@@ -201,7 +201,7 @@ fn a_run_is_exported_with_both_variants_and_a_bundle_gets_one_later() {
     };
     let out = workbench.path().join("later");
     let printed = succeed(&mut quantise(&out));
-    assert!(printed.contains("verdicts differ"), "{printed}");
+    assert!(printed.contains("decisions differ"), "{printed}");
     assert_accepted(&out);
     let later = open(&out, None).unwrap();
     assert_eq!((plain.manifest().version.as_str(), later.manifest().version.as_str()), ("1.0.0", "1.1.0"));

@@ -128,7 +128,7 @@ fn labels_that_are_too_few_or_do_not_help_are_refused() {
     site.label(60, SHIFTED, digest);
     succeed(site.recalibrate("site").arg("--force"));
     let card = String::from_utf8(open(&site.path("site")).file("MODEL_CARD.md").unwrap().to_vec()).unwrap();
-    assert!(card.contains("- Forced: labels of ") && card.contains("asks for 100 of each"), "{card}");
+    assert!(card.contains("- Forced: labels of ") && card.contains("requires 100 of each"), "{card}");
 }
 
 #[test]

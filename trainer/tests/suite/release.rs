@@ -3,7 +3,7 @@
 use crate::support::{Workbench, assert_accepted, fail, onnxruntime, repository, succeed};
 use cxr::bundle::{Manifest, sha256_hex, sign};
 use cxr_trainer::bundle::verify::{Outcome, Verification, public_key, verify};
-use cxr_trainer::bundle::version::{Bump, InPlace, next};
+use cxr_trainer::bundle::version::{Bump, ExistingBundle, next};
 use cxr_trainer::export::signing_key;
 use ed25519_dalek::{SigningKey, VerifyingKey};
 use std::path::{Path, PathBuf};
@@ -187,7 +187,7 @@ fn a_signature_does_not_help_a_graph_that_says_something_else() {
 
 #[test]
 fn a_version_has_one_set_of_answers_forever() {
-    let in_place = InPlace::read(&default_bundle()).unwrap().unwrap();
+    let existing = ExistingBundle::read(&default_bundle()).unwrap().unwrap();
     let bytes = std::fs::read(default_bundle().join("bundle.json")).unwrap();
     let manifest: Manifest = serde_json::from_slice(&bytes).unwrap();
     let graph = manifest.files["model.onnx"].sha256.clone();
@@ -195,13 +195,13 @@ fn a_version_has_one_set_of_answers_forever() {
     let ask = |version: &str, graph: &str, bump: Option<Bump>| {
         let mut manifest = Manifest { version: version.to_owned(), ..manifest.clone() };
         graph.clone_into(&mut manifest.files.get_mut("model.onnx").unwrap().sha256);
-        next(Some(&in_place), &manifest, bump).map(|version| version.to_string())
+        next(Some(&existing), &manifest, bump).map(|version| version.to_string())
     };
     assert_eq!(ask(&released, &graph, None).unwrap(), released, "the same model keeps its version");
     assert_eq!(ask(&released, &graph, Some(Bump::Minor)).unwrap(), released, "and is released once");
     let mut stricter = manifest.clone();
     stricter.acceptance.min_side_px += 1;
-    assert!(next(Some(&in_place), &stricter, None).is_err(), "which images it refuses is an answer");
+    assert!(next(Some(&existing), &stricter, None).is_err(), "which images it refuses is an answer");
     let error = ask(&released, "other", None).unwrap_err().to_string();
     assert!(error.contains("other weights") && error.contains("--bump"), "{error}");
     assert!(ask("0.9.0", "other", None).is_err(), "no newer model under an older version");
@@ -266,7 +266,7 @@ fn a_run_is_released_and_its_next_calibration_is_another_version() {
         .unwrap();
     prepare();
     let printed = fail(&mut release(&[]));
-    assert!(printed.contains("1.0.0 is in place") && printed.contains("--bump"), "{printed}");
+    assert!(printed.contains("1.0.0 exists with") && printed.contains("--bump"), "{printed}");
     let printed = succeed(&mut release(&["--bump", "patch"]));
     assert!(printed.contains("registered cxr-pneumonia 1.0.1 as version 2"), "{printed}");
     let released = std::fs::read_to_string(workbench.run().join("release.json")).unwrap();

@@ -1,7 +1,7 @@
-//! Refuses names that are taken before anything is computed.
+//! Checks before anything is computed that bundle, report and version do not conflict with those of another run.
 
 use super::origin::Origin;
-use crate::bundle::version::{Bump, InPlace, expected};
+use crate::bundle::version::{Bump, ExistingBundle, expected};
 use crate::config::Config;
 use crate::data::index::Index;
 use crate::run::RunDirectory;
@@ -9,40 +9,32 @@ use crate::tracking::taken::{Wanted, taken};
 use anyhow::{Result, bail};
 use std::path::Path;
 
-/// Where a run's results go, and how they are called.
+/// Where the results of a run will be written.
 #[derive(Debug)]
-pub struct Names<'a> {
-    /// The configuration.
+pub struct Destinations<'a> {
     pub config: &'a Config,
-    /// The run.
     pub run: &'a RunDirectory,
-    /// The data.
     pub index: &'a Index,
-    /// The bundle's folder.
     pub bundle: &'a Path,
-    /// Raises the version of the bundle that is in place.
     pub bump: Option<Bump>,
-    /// The report's folder; none where none is written.
+    /// Folder of the report, if one is written.
     pub reports: Option<&'a Path>,
-    /// Whether the bundle becomes a version of the registered model.
+    /// Whether the bundle will be registered.
     pub registers: bool,
     /// Whether bundle and report of another run may be replaced.
     pub replace: bool,
 }
 
-impl Names<'_> {
-    /// Refuses names that are taken.
-    ///
-    /// # Errors
-    /// Lists all of them, and what can be done.
+impl Destinations<'_> {
+    /// Fails with all conflicts and what can be done about each.
     pub fn check(&self) -> Result<()> {
         let Self { config, run, index, replace, .. } = *self;
         let origin = Origin::of(config, run, index)?;
         let mut conflicts = Vec::new();
         if let Some(reports) = self.reports {
-            conflicts.extend(origin.ensure_report_may_go(run, reports, replace).err());
+            conflicts.extend(origin.ensure_report_replaceable(run, reports, replace).err());
         }
-        match origin.ensure_bundle_may_go(run, self.bundle, replace) {
+        match origin.ensure_bundle_replaceable(run, self.bundle, replace) {
             Ok(()) => conflicts.extend(self.check_version(&origin).err()),
             Err(conflict) => conflicts.push(conflict),
         }
@@ -58,11 +50,11 @@ impl Names<'_> {
 
     fn check_version(&self, origin: &Origin) -> Result<()> {
         let Self { config, run, bump, .. } = *self;
-        let in_place = InPlace::read(self.bundle)?;
-        // Once there are weights, the export itself finds out whether they are those of the bundle in place.
+        let existing = ExistingBundle::read(self.bundle)?;
+        // Once there are weights, the export itself compares them with those of the existing bundle.
         let own = run.is_trained() || origin.owns_bundle(self.bundle)? == Some(true);
         let export = &config.export;
-        let version = expected(in_place.as_ref(), own, &export.name, &export.version, bump)?;
+        let version = expected(existing.as_ref(), own, &export.name, &export.version, bump)?;
         if !self.registers {
             return Ok(());
         }

@@ -35,7 +35,7 @@ use cxr::heatmap::HeatmapScale;
 use ed25519_dalek::SigningKey;
 use ed25519_dalek::pkcs8::DecodePrivateKey;
 pub use install::Installed;
-pub(crate) use install::install;
+pub(crate) use install::{ensure_replaceable, install};
 use parity::Parity;
 use runtime::{Runtime, Session, SessionOptions};
 use std::collections::BTreeMap;

@@ -11,7 +11,6 @@ use crate::model::{Architecture, Network, Precision, weights};
 use crate::onnx::quantise::batches::try_batches;
 use crate::onnx::quantise::quantise;
 use crate::progress::say;
-use crate::release::origin::ensure_no_files;
 use crate::run::environment::{Environment, now};
 use anyhow::{Context, Result, ensure};
 use cxr::AffineCalibration;
@@ -49,7 +48,7 @@ pub struct Request<'a> {
 fn ensure_replaceable(folder: &Path) -> Result<()> {
     let file = folder.join(MANIFEST);
     if !file.exists() {
-        return ensure_no_files(folder);
+        return export::ensure_replaceable(folder);
     }
     let bytes = std::fs::read(&file).with_context(|| format!("{}: cannot be read", file.display()))?;
     let manifest: Value =

@@ -1,11 +1,11 @@
 //! Semantic versions of bundles. Bundles of the same name and version give the same answers.
 
+use crate::files;
 use anyhow::{Context, Result, bail, ensure};
 use clap::ValueEnum;
 use cxr::bundle::{MANIFEST, Manifest, sha256_hex};
 use semver::{BuildMetadata, Prerelease, Version};
 use serde_json::{Value, json};
-use std::io::ErrorKind;
 use std::path::Path;
 
 /// The part of the version to increment.
@@ -47,13 +47,7 @@ impl ExistingBundle {
     /// None if the folder has no manifest. Reads only the keys that versions need, so that bundles of older schemas count.
     pub fn read(folder: &Path) -> Result<Option<Self>> {
         let file = folder.join(MANIFEST);
-        let bytes = match std::fs::read(&file) {
-            Ok(bytes) => bytes,
-            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
-                return Ok(None);
-            }
-            Err(error) => return Err(error).with_context(|| format!("{}: cannot be read", file.display())),
-        };
+        let Some(bytes) = files::read_if_exists(&file)? else { return Ok(None) };
         let read = || -> Result<Self> {
             let manifest: Value = serde_json::from_slice(&bytes)?;
             let text = |key: &str| manifest[key].as_str().with_context(|| format!("no {key}"));

@@ -34,9 +34,9 @@ pub(crate) fn install(
     ensure_replaceable(folder)?;
     let key = key.verifying_key();
     let (fresh, old) = (folder.with_added_extension("partial"), folder.with_added_extension("old"));
-    for leftover in [&fresh, &old] {
-        remove(leftover)?;
-    }
+    // Left by an earlier process that crashed.
+    remove(&fresh)?;
+    remove(&old)?;
     write(&fresh, files)?;
     let verification = verify(&fresh, Some(&key), Some(onnxruntime));
     if let Err(refused) = verification.result() {
@@ -61,8 +61,8 @@ fn report(folder: &Path, files: &BundleFiles, bundle: &Bundle, key: &VerifyingKe
     }
 }
 
-/// Refuses a folder with files other than a bundle.
-fn ensure_replaceable(folder: &Path) -> Result<()> {
+/// A bundle replaces its whole folder: refuses one with files other than a bundle.
+pub(crate) fn ensure_replaceable(folder: &Path) -> Result<()> {
     let mut entries = match std::fs::read_dir(folder) {
         Ok(entries) => entries,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),

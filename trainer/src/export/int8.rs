@@ -4,7 +4,7 @@ pub mod variant;
 
 use super::contents::{BundleFiles, GRAPH};
 use super::golden;
-use crate::export::int8::variant::{Comparison, GRAPH_INT8, Int8, Quantised, Source, VARIANT_INT8};
+use crate::export::int8::variant::{Comparison, Fp32Model, GRAPH_INT8, Int8, Quantised, VARIANT_INT8};
 use crate::measure::calibrate::Calibrated;
 use crate::measure::evaluate::{ECE_NOTE, rows};
 use crate::progress::say;
@@ -28,7 +28,7 @@ pub(super) fn add(
     if !config.export.int8 {
         return Ok(None);
     }
-    let source = Source {
+    let model = Fp32Model {
         runtime,
         config,
         contract: &manifest.model,
@@ -39,7 +39,7 @@ pub(super) fn add(
         folds: &trained.folds,
         recipe: trained.recipe(),
     };
-    let Quantised { graph, mut session, variant, comparison } = match source.quantised()? {
+    let Quantised { graph, mut session, variant, comparison } = match model.quantise()? {
         Int8::Variant(quantised) => *quantised,
         Int8::LeftOut(why) => {
             say(format!("the variant int8 is left out of the bundle, which has only fp32: {why}"));

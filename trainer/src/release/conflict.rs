@@ -3,7 +3,9 @@
 use crate::bundle::version::{ExistingBundle, answers};
 use crate::config::Tracking;
 use crate::progress::say;
-use crate::release::registration::{Registered, registered};
+use crate::tracking::delivery;
+use crate::tracking::event::Texts;
+use crate::tracking::store::contradicts;
 use anyhow::{Context, Result, bail};
 use cxr::bundle::Manifest;
 use semver::Version;
@@ -41,25 +43,29 @@ pub fn ensure_version_free(
     }
     for folder in beside(out).into_iter().chain(beside(source)) {
         // Folders that cannot be read as a bundle do not count.
-        if ExistingBundle::read(&folder)
-            .ok()
-            .flatten()
-            .is_some_and(|other| other.contradicts(manifest, &answers))
-        {
+        let other = ExistingBundle::read(&folder).ok().flatten();
+        if other.is_some_and(|other| other.contradicts(manifest, &answers)) {
             return conflict(folder.display().to_string());
         }
     }
-    match registered(tracking) {
-        Ok(versions) => {
-            let graph = &manifest.files[&manifest.variants[&manifest.default_variant].file].sha256;
-            let same = |other: &&Registered| other.contradicts(&manifest.version, &answers, graph);
-            versions.iter().find(same).map_or(Ok(()), |other| conflict(other.to_string()))
-        }
+    let graph = &manifest.files[&manifest.variants[&manifest.default_variant].file].sha256;
+    match registered(tracking, |tags| contradicts(tags, &manifest.version, &answers, graph)) {
+        Ok(holder) => holder.map_or(Ok(()), conflict),
         Err(error) => {
-            say(format!("not compared with the registered versions ({error}); `register` compares again"));
+            say(format!("not compared with the registered versions ({error:#}); `register` compares again"));
             Ok(())
         }
     }
+}
+
+/// The first version of the registered model with such tags, as a message names it.
+fn registered(config: &Tracking, matches: impl Fn(&Texts) -> bool) -> Result<Option<String>> {
+    let mut store = delivery::open(config)?;
+    let versions = store.versions(&config.registered_model)?;
+    let found = versions.iter().find(|version| matches(&version.tags));
+    Ok(found.map(|found| {
+        format!("version {} of {} in {}", found.number, config.registered_model, store.target())
+    }))
 }
 
 /// The other folders with the same parent; empty if it cannot be listed.
@@ -72,12 +78,6 @@ fn beside(folder: &Path) -> Vec<PathBuf> {
 
 /// Versions to suggest instead.
 fn alternatives(version: &Version) -> String {
-    format!(
-        "{}.{}.0, or {}.{}.{}+SITE with the name of your site",
-        version.major,
-        version.minor + 1,
-        version.major,
-        version.minor,
-        version.patch
-    )
+    let Version { major, minor, patch, .. } = version;
+    format!("{major}.{}.0, or {major}.{minor}.{patch}+SITE with the name of your site", minor + 1)
 }

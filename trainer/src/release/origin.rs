@@ -2,12 +2,13 @@
 
 use crate::config::Config;
 use crate::data::index::Index;
+use crate::export::ensure_replaceable;
+use crate::files;
 use crate::run::RunDirectory;
 use anyhow::{Context, Result, ensure};
 use cxr::bundle::MANIFEST;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use std::io::ErrorKind;
 use std::path::Path;
 
 pub const REPORT: &str = "REPORT.md";
@@ -35,13 +36,9 @@ impl Origin {
 
     /// Whether the bundle in a folder came from this run; none if the folder is missing or empty.
     pub fn owns_bundle(&self, folder: &Path) -> Result<Option<bool>> {
-        let bytes = match std::fs::read(folder.join(MANIFEST)) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                ensure_no_files(folder)?;
-                return Ok(None);
-            }
-            Err(error) => return Err(error).with_context(|| format!("{}: cannot be read", folder.display())),
+        let Some(bytes) = files::read_if_exists(&folder.join(MANIFEST))? else {
+            ensure_replaceable(folder)?;
+            return Ok(None);
         };
         let manifest: Value = serde_json::from_slice(&bytes).with_context(|| {
             format!("{}: holds a bundle whose {MANIFEST} cannot be read", folder.display())
@@ -51,12 +48,8 @@ impl Origin {
 
     /// Whether the report in a folder came from this run; none if there is no report.
     pub fn owns_report(&self, folder: &Path) -> Result<Option<bool>> {
-        let file = folder.join(REPORT);
-        let text = match std::fs::read_to_string(&file) {
-            Ok(text) => text,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error).with_context(|| format!("{}: cannot be read", file.display())),
-        };
+        let Some(text) = files::read_if_exists(&folder.join(REPORT))? else { return Ok(None) };
+        let text = String::from_utf8_lossy(&text);
         let mark = text.lines().rev().find_map(|line| line.strip_prefix(MARK)?.strip_suffix(" -->"));
         Ok(Some(
             mark.and_then(|mark| serde_json::from_str(mark).ok()).is_some_and(|found: Self| found == *self),
@@ -82,15 +75,4 @@ impl Origin {
         );
         Ok(())
     }
-}
-
-/// For a folder without a bundle: refuses to replace whatever files are in it.
-pub fn ensure_no_files(folder: &Path) -> Result<()> {
-    let holds_files = std::fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some());
-    ensure!(
-        !holds_files && !folder.is_file(),
-        "{}: holds files other than a bundle, and a bundle replaces its whole folder; choose another folder",
-        folder.display()
-    );
-    Ok(())
 }

@@ -3,7 +3,7 @@
 use super::revision::{Request, Revision};
 use crate::bundle::verify::golden_pixels;
 use crate::config::Config;
-use crate::export::int8::variant::{GRAPH_INT8, Int8, Quantised, Source, VARIANT_INT8};
+use crate::export::int8::variant::{Fp32Model, GRAPH_INT8, Int8, Quantised, VARIANT_INT8};
 use crate::export::int8::{HEADING, section};
 use crate::export::section::with_section;
 use crate::export::{VARIANT, golden};
@@ -18,7 +18,7 @@ pub fn quantise_bundle(config: &Config, request: &Request<'_>) -> Result<()> {
     let (manifest, (_, fp32)) = (bundle.manifest(), bundle.variant(Some(VARIANT))?);
     let graph = bundle.file(&fp32.file).with_context(|| format!("{}: not in the bundle", fp32.file))?;
     let runtime = Runtime::load(request.onnxruntime)?;
-    let source = Source {
+    let model = Fp32Model {
         runtime: &runtime,
         config,
         contract: &manifest.model,
@@ -29,7 +29,7 @@ pub fn quantise_bundle(config: &Config, request: &Request<'_>) -> Result<()> {
         folds: &released.folds,
         recipe: released.recipe(),
     };
-    let Quantised { graph, mut session, variant, comparison } = match source.quantised()? {
+    let Quantised { graph, mut session, variant, comparison } = match model.quantise()? {
         Int8::Variant(quantised) => *quantised,
         Int8::LeftOut(why) => {
             bail!("{why}: nothing is written; try int8_weight_bits: 8 or more int8_images, or serve fp32")

@@ -1,56 +1,20 @@
 //! Registers a bundle as a version of the registered model, or spools it if the store does not answer.
 
+use crate::bundle::graph_digest;
 use crate::bundle::version::answers;
 use crate::config::Tracking;
 use crate::fitness::Fitness;
 use crate::progress::say;
 use crate::run::verdict;
 use crate::tracking::Tracker;
-use crate::tracking::delivery;
 use crate::tracking::event::{
     ANSWERS_TAG, BUNDLE_TAG, GRAPH_TAG, ModelVersion, NAME_TAG, Texts, VERDICT_TAG, VERSION_TAG,
 };
 use crate::tracking::standing::Standing;
-use crate::tracking::store::{self, Failure, contradicts};
 use anyhow::{Context, Result, bail};
 use cxr::bundle::Bundle;
 use serde::{Deserialize, Serialize};
-use std::fmt;
 use std::path::Path;
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Registered {
-    target: String,
-    model: String,
-    number: String,
-    tags: Texts,
-}
-
-impl Registered {
-    pub(crate) fn contradicts(&self, version: &str, answers: &str, graph: &str) -> bool {
-        contradicts(&self.tags, version, answers, graph)
-    }
-}
-
-impl fmt::Display for Registered {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "version {} of {} in {}", self.number, self.model, self.target)
-    }
-}
-
-pub fn registered(config: &Tracking) -> Result<Vec<Registered>, Failure> {
-    let mut store = delivery::open(config).map_err(|error| Failure::Later(format!("{error:#}")))?;
-    let target = store.target().to_owned();
-    let versions = store.versions(&config.registered_model)?.into_iter();
-    Ok(versions
-        .map(|store::Registered { number, tags, .. }| Registered {
-            target: target.clone(),
-            model: config.registered_model.clone(),
-            number,
-            tags,
-        })
-        .collect())
-}
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -102,7 +66,7 @@ pub fn register(
 
 fn model_version(config: &Tracking, folder: &Path, bundle: &Bundle) -> Result<ModelVersion> {
     let (manifest, (_, variant)) = (bundle.manifest(), bundle.variant(None)?);
-    let graph_sha256 = manifest.files[&variant.file].sha256.clone();
+    let graph_sha256 = graph_digest(bundle, variant);
     let mut tags = Texts::from([
         (VERSION_TAG.to_owned(), manifest.version.clone()),
         (BUNDLE_TAG.to_owned(), bundle.digest().to_owned()),

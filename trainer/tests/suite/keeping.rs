@@ -69,7 +69,7 @@ fn names_that_are_taken_are_said_before_anything_is_computed() {
     let printed = second(&["--bundle", "runs/first/bundle", "--replace"]);
     assert!(printed.contains("exists with other weights"), "{printed}");
     let printed = second(&["--bundle", "config"]);
-    assert!(printed.contains("holds files other than a bundle"), "{printed}");
+    assert!(printed.contains("holds files and no bundle.json"), "{printed}");
     let printed = second(&["--bump", "minor"]);
     assert!(printed.contains("--bump: no bundle"), "{printed}");
     let printed = fail(site.command("split").args(["--config", "cxr.yaml", "--run", "."]));

@@ -25,7 +25,7 @@ pub const GRAPH_INT8: &str = "model-int8.onnx";
 
 /// The fp32 model, and the data that it was trained on.
 #[derive(Debug, Clone, Copy)]
-pub struct Source<'a> {
+pub struct Fp32Model<'a> {
     pub runtime: &'a Runtime,
     pub config: &'a Config,
     pub contract: &'a ModelContract,
@@ -69,10 +69,10 @@ pub struct Comparison {
     pub figures: FoldEvaluation,
 }
 
-impl Source<'_> {
+impl Fp32Model<'_> {
     /// Quantises, calibrates, chooses the operating point and compares. Leaves the variant out if its scores allow no
     /// calibration, or if it changes more decisions than the configuration allows.
-    pub fn quantised(&self) -> Result<Int8> {
+    pub fn quantise(&self) -> Result<Int8> {
         let (config, export) = (self.config, &self.config.export);
         let train = self.pixels(Fold::Train)?;
         let positions = spread(train.len(), export.int8_images);
@@ -109,7 +109,7 @@ impl Source<'_> {
             })?,
         };
         comparison.report();
-        if let Some(why) = comparison.too_different(export.int8_max_flips) {
+        if let Some(why) = too_different(comparison.n_flipped, comparison.n, export.int8_max_flips) {
             return Ok(Int8::LeftOut(why));
         }
         let on_select = measure(&mut session, &select, calibration, &policy, self.embedding)?;
@@ -174,24 +174,23 @@ impl Comparison {
             figures.auc.value
         ));
     }
+}
 
-    /// The reason, if a greater share of decisions differs than `limit`.
-    fn too_different(&self, limit: f64) -> Option<String> {
-        let Self { n, n_flipped, .. } = self;
-        // 0.07 x 100 is a last bit below 7.
-        let allowed = (limit * *n as f64 + 1e-9) as usize;
-        let share = |k: usize| format!("{:.1} %", 100.0 * k as f64 / *n as f64);
-        let bound = match allowed {
-            0 => format!("none, because one of {n} images is {}", share(1)),
-            _ => format!("at most {allowed}"),
-        };
-        (*n_flipped > allowed).then(|| {
-            format!(
-                "int8 decides differently from fp32 for {n_flipped} of {n} select images ({}); trainer.export.int8_max_flips: {limit} allows {bound}",
-                share(*n_flipped)
-            )
-        })
-    }
+/// The reason, if more than a share `limit` of the `n` decisions differs.
+fn too_different(n_flipped: usize, n: usize, limit: f64) -> Option<String> {
+    // The product of a decimal share can be a last bit below a whole number.
+    let allowed = (limit * n as f64 + 1e-9) as usize;
+    let share = |k: usize| format!("{:.1} %", 100.0 * k as f64 / n as f64);
+    let bound = match allowed {
+        0 => format!("none, because one of {n} images is {}", share(1)),
+        _ => format!("at most {allowed}"),
+    };
+    (n_flipped > allowed).then(|| {
+        format!(
+            "int8 decides differently from fp32 for {n_flipped} of {n} select images ({}); trainer.export.int8_max_flips: {limit} allows {bound}",
+            share(n_flipped)
+        )
+    })
 }
 
 /// `n` positions spread evenly over `len`, so that classes and groups keep their shares.
@@ -202,8 +201,7 @@ fn spread(len: usize, n: usize) -> Vec<usize> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Comparison, spread};
-    use cxr::bundle::{FoldEvaluation, Measured};
+    use super::{spread, too_different};
 
     #[test]
     fn positions_are_spread_without_repetition() {
@@ -213,23 +211,6 @@ mod tests {
 
     #[test]
     fn the_limit_is_in_whole_images() {
-        let figure = Measured { value: 0.9, ci95: [0.8, 1.0], n: 1 };
-        let figures = FoldEvaluation {
-            auc: figure,
-            sensitivity: figure,
-            specificity: figure,
-            precision: figure,
-            f1: figure,
-            accuracy: figure,
-            ece: figure,
-            brier: figure,
-        };
-        let too_different = |n_flipped: usize, n: usize, limit: f64| {
-            let figures = figures.clone();
-            let found =
-                Comparison { n_ranges: 1, weight_bits: 7, n, n_flipped, mean_difference: 0.0, figures };
-            found.too_different(limit)
-        };
         let why = too_different(1, 36, 0.01).unwrap();
         assert!(why.contains("1 of 36") && why.contains("allows none") && why.contains("2.8 %"), "{why}");
         let why = too_different(6, 524, 0.01).unwrap();

@@ -1,4 +1,4 @@
-//! Releases: whatever is done to a bundle is noticed and named, and a version never changes.
+//! `verify` finds every change to a bundle, and a released version never changes.
 
 use crate::support::{Workbench, assert_accepted, fail, onnxruntime, repository, succeed};
 use cxr::bundle::{Manifest, sha256_hex, sign};
@@ -10,7 +10,6 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use tempfile::TempDir;
 
-/// A copy of the default bundle.
 struct Copied {
     folder: TempDir,
 }
@@ -29,7 +28,7 @@ impl Copied {
         self.folder.path().join(name)
     }
 
-    /// Changes the manifest, and says the digest of every file as it is now.
+    /// Edits the manifest and updates the digest of every file.
     fn edit_manifest(&self, edit: impl FnOnce(&mut Manifest)) -> Vec<u8> {
         let mut manifest: Manifest =
             serde_json::from_slice(&std::fs::read(self.file("bundle.json")).unwrap()).unwrap();
@@ -48,7 +47,7 @@ impl Copied {
         std::fs::write(self.file("signature"), signature).unwrap();
     }
 
-    /// Everything but running the graph.
+    /// Without running the graph.
     fn verify(&self) -> Verification {
         verify(self.folder.path(), Some(&development_key()), None)
     }
@@ -81,13 +80,12 @@ fn files(folder: &Path) -> Vec<String> {
     found
 }
 
-/// The reason of the failure.
 fn failure(table: &Verification) -> String {
     format!("{:#}", table.result().unwrap_err())
 }
 
 #[test]
-fn the_default_bundle_is_what_it_says() {
+fn the_default_bundle_passes() {
     let mut command = Command::new(env!("CARGO_BIN_EXE_cxr-trainer"));
     command.current_dir(repository()).arg("verify").arg(default_bundle());
     command.arg("--public-key").arg(public_key_file()).arg("--onnxruntime").arg(onnxruntime());
@@ -107,7 +105,7 @@ fn the_default_bundle_is_what_it_says() {
 }
 
 #[test]
-fn a_changed_byte_in_any_file_is_noticed_and_so_is_a_file_that_is_gone() {
+fn a_changed_byte_and_a_missing_file_are_found() {
     let copied = Copied::new();
     assert!(copied.verify().result().is_ok());
     for name in files(copied.folder.path()) {
@@ -129,7 +127,7 @@ fn a_changed_byte_in_any_file_is_noticed_and_so_is_a_file_that_is_gone() {
 }
 
 #[test]
-fn what_nobody_signed_is_refused() {
+fn unsigned_changes_are_refused() {
     let copied = Copied::new();
     for extra in ["run.sh", "golden/more.png"] {
         std::fs::write(copied.file(extra), b"x").unwrap();
@@ -138,16 +136,16 @@ fn what_nobody_signed_is_refused() {
         std::fs::remove_file(copied.file(extra)).unwrap();
     }
 
-    // The threshold is edited, all digests are right, the signature is the old one.
+    // Edited threshold, correct digests, old signature.
     let lower = |manifest: &mut Manifest| {
         manifest.variants.values_mut().for_each(|variant| variant.policy.threshold = 0.01);
     };
     let manifest = copied.edit_manifest(lower);
     let reason = failure(&copied.verify());
     assert!(reason.contains("signature") && reason.contains("changed after signing"), "{reason}");
-    assert!(verify(copied.folder.path(), None, None).result().is_ok(), "the digests alone cannot know");
+    assert!(verify(copied.folder.path(), None, None).result().is_ok(), "the digests alone are right");
 
-    // Signed again, by somebody else; then with the name of the trusted key put over it.
+    // Signed again with another key; then with the id of the trusted key on that signature.
     let stranger = SigningKey::from_bytes(&[7; 32]);
     copied.sign(&manifest, &stranger);
     assert!(failure(&copied.verify()).contains("signed by key"));
@@ -160,7 +158,7 @@ fn what_nobody_signed_is_refused() {
 }
 
 #[test]
-fn a_signature_does_not_help_a_graph_that_says_something_else() {
+fn a_signed_bundle_with_other_outputs_is_refused() {
     let key = signing_key(&repository().join("config/development-signing-key.pem")).unwrap();
     let printed = |edit: &dyn Fn(&Copied, &mut Manifest)| {
         let copied = Copied::new();

@@ -23,12 +23,6 @@ pub struct GraphBuilder<'a> {
     graph: GraphProto,
 }
 
-/// A batch normalisation as `scale * x + shift` for each channel.
-struct Affine {
-    scale: Vec<f64>,
-    shift: Vec<f64>,
-}
-
 impl<'a> GraphBuilder<'a> {
     pub fn new(name: &str, parameters: &'a NamedTensors) -> Self {
         Self { parameters, graph: GraphProto { name: name.to_owned(), ..Default::default() } }
@@ -79,22 +73,16 @@ impl<'a> GraphBuilder<'a> {
         let mut weight = self.parameter(&format!("{path}.weight"))?;
         let dims = [shape.outputs, shape.inputs / shape.groups, shape.kernel, shape.kernel];
         ensure!(dims.iter().product::<i64>() == weight.len() as i64, "{path}.weight: not of shape {dims:?}");
-        let bias = match norm {
-            Some(norm) => {
-                let affine = self.affine(norm)?;
-                for (filter, scale) in
-                    weight.chunks_exact_mut((dims[1] * dims[2] * dims[3]) as usize).zip(&affine.scale)
-                {
-                    for value in filter {
-                        *value = (f64::from(*value) * scale) as f32;
-                    }
-                }
-                let shift: Vec<f32> = affine.shift.iter().map(|value| *value as f32).collect();
-                Some(self.constant(&format!("{path}.bias"), &[shape.outputs], &shift))
-            }
-            None => None,
-        };
-        Ok(self.conv_node(x, path, shape, &weight, bias.as_ref()))
+        let Some(norm) = norm else { return Ok(self.conv_node(x, path, shape, &weight, None)) };
+        let part = |part: &str| self.parameter(&format!("{norm}.{part}"));
+        let norm = [part("weight")?, part("bias")?, part("running_mean")?, part("running_var")?];
+        let (scale, shift) = norm_as_affine(&norm, NORM_EPSILON);
+        for (filter, scale) in weight.chunks_exact_mut(dims[1..].iter().product::<i64>() as usize).zip(scale)
+        {
+            filter.iter_mut().for_each(|value| *value = (f64::from(*value) * scale) as f32);
+        }
+        let bias = self.constant(&format!("{path}.bias"), &[shape.outputs], &shift);
+        Ok(self.conv_node(x, path, shape, &weight, Some(&bias)))
     }
 
     /// A convolution with a bias and without normalisation.
@@ -138,19 +126,6 @@ impl<'a> GraphBuilder<'a> {
         Ok(self.node("BatchNormalization", &inputs, vec![float("epsilon", NORM_EPSILON as f32)]))
     }
 
-    fn affine(&self, norm: &str) -> Result<Affine> {
-        let part = |part: &str| self.parameter(&format!("{norm}.{part}"));
-        let (weight, bias) = (part("weight")?, part("bias")?);
-        let (mean, variance) = (part("running_mean")?, part("running_var")?);
-        let deviation = variance.iter().map(|v| (f64::from(*v) + NORM_EPSILON).sqrt());
-        let scale: Vec<f64> =
-            weight.iter().zip(deviation).map(|(w, deviation)| f64::from(*w) / deviation).collect();
-        let offsets = bias.iter().zip(&mean).zip(&scale);
-        let shift =
-            offsets.map(|((bias, mean), scale)| f64::from(*bias) - f64::from(*mean) * scale).collect();
-        Ok(Affine { scale, shift })
-    }
-
     /// Encodes the graph as an ONNX file.
     pub fn finish(mut self, input: &TensorSpec, outputs: &[TensorSpec]) -> Result<Vec<u8>> {
         self.graph.input = vec![value_info(input)?];
@@ -164,6 +139,16 @@ impl<'a> GraphBuilder<'a> {
         };
         Ok(model.encode_to_vec())
     }
+}
+
+/// A batch normalisation (weight, bias, mean, variance) as `scale * x + shift` for each channel.
+pub fn norm_as_affine([weight, bias, mean, variance]: &[Vec<f32>; 4], epsilon: f64) -> (Vec<f64>, Vec<f32>) {
+    let scale =
+        |(weight, variance): (&f32, &f32)| f64::from(*weight) / (f64::from(*variance) + epsilon).sqrt();
+    let scale: Vec<f64> = weight.iter().zip(variance).map(scale).collect();
+    let shift = |((bias, mean), scale): ((&f32, &f32), &f64)| f64::from(*bias) - f64::from(*mean) * scale;
+    let shift = bias.iter().zip(mean).zip(&scale).map(|parts| shift(parts) as f32).collect();
+    (scale, shift)
 }
 
 fn value_info(spec: &TensorSpec) -> Result<ValueInfoProto> {

@@ -2,6 +2,7 @@
 //! numbers.
 
 use prost::{Message, Oneof};
+
 /// Values of `TensorProto.DataType` and `AttributeProto.AttributeType`.
 pub mod code {
     pub const FLOAT: i32 = 1;
@@ -13,6 +14,7 @@ pub mod code {
     pub const ATTRIBUTE_INTS: i32 = 7;
     pub const ATTRIBUTE_FLOAT: i32 = 1;
 }
+
 #[derive(Clone, PartialEq, Message)]
 pub struct ModelProto {
     #[prost(int64, tag = "1")]
@@ -26,6 +28,7 @@ pub struct ModelProto {
     #[prost(message, repeated, tag = "8")]
     pub opset_import: Vec<OperatorSetIdProto>,
 }
+
 #[derive(Clone, PartialEq, Message)]
 pub struct OperatorSetIdProto {
     /// Empty for ONNX's own operators.
@@ -34,6 +37,7 @@ pub struct OperatorSetIdProto {
     #[prost(int64, tag = "2")]
     pub version: i64,
 }
+
 #[derive(Clone, PartialEq, Message)]
 pub struct GraphProto {
     #[prost(message, repeated, tag = "1")]
@@ -47,6 +51,7 @@ pub struct GraphProto {
     #[prost(message, repeated, tag = "12")]
     pub output: Vec<ValueInfoProto>,
 }
+
 #[derive(Clone, PartialEq, Message)]
 pub struct NodeProto {
     #[prost(string, repeated, tag = "1")]
@@ -60,6 +65,7 @@ pub struct NodeProto {
     #[prost(message, repeated, tag = "5")]
     pub attribute: Vec<AttributeProto>,
 }
+
 #[derive(Clone, PartialEq, Message)]
 pub struct AttributeProto {
     #[prost(string, tag = "1")]
@@ -74,6 +80,7 @@ pub struct AttributeProto {
     #[prost(int32, tag = "20")]
     pub r#type: i32,
 }
+
 #[derive(Clone, PartialEq, Message)]
 pub struct TensorProto {
     /// Empty for a scalar.
@@ -87,6 +94,7 @@ pub struct TensorProto {
     #[prost(bytes = "vec", tag = "9")]
     pub raw_data: Vec<u8>,
 }
+
 #[derive(Clone, PartialEq, Message)]
 pub struct ValueInfoProto {
     #[prost(string, tag = "1")]
@@ -94,11 +102,13 @@ pub struct ValueInfoProto {
     #[prost(message, optional, tag = "2")]
     pub r#type: Option<TypeProto>,
 }
+
 #[derive(Clone, PartialEq, Message)]
 pub struct TypeProto {
     #[prost(message, optional, tag = "1")]
     pub tensor_type: Option<TensorTypeProto>,
 }
+
 #[derive(Clone, PartialEq, Message)]
 pub struct TensorTypeProto {
     #[prost(int32, tag = "1")]
@@ -106,16 +116,19 @@ pub struct TensorTypeProto {
     #[prost(message, optional, tag = "2")]
     pub shape: Option<TensorShapeProto>,
 }
+
 #[derive(Clone, PartialEq, Message)]
 pub struct TensorShapeProto {
     #[prost(message, repeated, tag = "1")]
     pub dim: Vec<DimensionProto>,
 }
+
 #[derive(Clone, PartialEq, Message)]
 pub struct DimensionProto {
     #[prost(oneof = "Dimension", tags = "1, 2")]
     pub value: Option<Dimension>,
 }
+
 #[derive(Clone, PartialEq, Oneof)]
 pub enum Dimension {
     #[prost(int64, tag = "1")]

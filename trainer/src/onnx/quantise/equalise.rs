@@ -37,16 +37,25 @@ pub(super) fn equalise(
         }
         let Some(group) = Group::around(graph, &value) else { continue };
         let Some(of_sources) = group.spans(graph, observed)? else { continue };
-        for (source, of_source) in &of_sources {
-            scale_source(graph, *source, of_source)?;
+        for (source, spans) in &of_sources {
+            edit_filters(graph, *source, |filter, bias, channel| {
+                let Span { low, length } = spans[channel];
+                filter.iter_mut().for_each(|weight| *weight /= length);
+                (bias - low) / length
+            })?;
         }
         for value in &group.values {
             let found = spans_of(graph, value, &of_sources);
             spans.insert(value.clone(), found.with_context(|| format!("value {value}: no source"))?);
         }
         for consumer in &group.consumers {
-            let of_input = spans[&graph.nodes[*consumer].input[0]].clone();
-            scale_consumer(graph, *consumer, &of_input)?;
+            let spans: &Vec<Span> = &spans[&graph.nodes[*consumer].input[0]];
+            edit_filters(graph, *consumer, |filter, bias, channel| {
+                let Span { low, length } = spans[channel];
+                let offset = low * filter.iter().sum::<f32>();
+                filter.iter_mut().for_each(|weight| *weight *= length);
+                bias + offset
+            })?;
         }
     }
     Ok(spans)
@@ -135,27 +144,6 @@ fn spans_of(graph: &Graph, value: &str, of_sources: &BTreeMap<usize, Vec<Span>>)
     let inputs = graph.nodes[producer].input.iter().filter(|input| !graph.is_constant(input));
     let parts: Option<Vec<Vec<Span>>> = inputs.map(|input| spans_of(graph, input, of_sources)).collect();
     parts.map(|parts| parts.concat())
-}
-
-fn scale_source(graph: &mut Graph, index: usize, spans: &[Span]) -> Result<()> {
-    edit_filters(graph, index, |filter, bias, channel| {
-        let Span { low, length } = spans[channel];
-        for weight in filter.iter_mut() {
-            *weight /= length;
-        }
-        (bias - low) / length
-    })
-}
-
-fn scale_consumer(graph: &mut Graph, index: usize, spans: &[Span]) -> Result<()> {
-    edit_filters(graph, index, |filter, bias, channel| {
-        let Span { low, length } = spans[channel];
-        let offset = low * filter.iter().sum::<f32>();
-        for weight in filter.iter_mut() {
-            *weight *= length;
-        }
-        bias + offset
-    })
 }
 
 /// Edits weights and bias of a convolution filter by filter; adds a bias if there is none.

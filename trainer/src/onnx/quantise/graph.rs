@@ -7,23 +7,8 @@ use anyhow::{Context, Result, bail, ensure};
 use prost::Message;
 use std::collections::BTreeSet;
 
-const OPERATIONS: [&str; 15] = [
-    "Add",
-    "AveragePool",
-    "BatchNormalization",
-    "Cast",
-    "Clip",
-    "Concat",
-    "Conv",
-    "Flatten",
-    "Gemm",
-    "GlobalAveragePool",
-    "MaxPool",
-    "Mul",
-    "Pad",
-    "Relu",
-    "Sigmoid",
-];
+const OPERATIONS: &str = "Add, AveragePool, BatchNormalization, Cast, Clip, Concat, Conv, Flatten, Gemm, GlobalAveragePool, \
+                          MaxPool, Mul, Pad, Relu, Sigmoid";
 
 #[derive(Debug, Clone)]
 pub(super) struct Graph {
@@ -46,11 +31,10 @@ impl Graph {
         model.graph = Some(GraphProto { name, input, ..Default::default() });
         for node in &node {
             ensure!(
-                OPERATIONS.contains(&node.op_type.as_str()),
-                "node {}: operation {} cannot be quantised; known are {}",
+                OPERATIONS.split(", ").any(|known| known == node.op_type),
+                "node {}: operation {} cannot be quantised; known are {OPERATIONS}",
                 node.name,
-                node.op_type,
-                OPERATIONS.join(", ")
+                node.op_type
             );
         }
         Ok(Self { model, nodes: node, constants: initializer, outputs: output })

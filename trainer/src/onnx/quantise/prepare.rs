@@ -1,7 +1,7 @@
 //! Rewrites a float graph so that every layer has an integer kernel in ONNX Runtime. Each step is exact up to rounding.
 
 use super::graph::{Graph, attribute, integer, integers, is_padded, node, parameters};
-use crate::onnx::graph::{int, ints};
+use crate::onnx::graph::{int, ints, norm_as_affine};
 use crate::onnx::proto::{NodeProto, code};
 use anyhow::{Context, Result, ensure};
 
@@ -117,13 +117,8 @@ fn normalisations_as_convolutions(graph: &mut Graph) -> Result<()> {
             anyhow::bail!("node {}: expected five inputs", node_before.name);
         };
         let epsilon = f64::from(attribute(&node_before, "epsilon").map_or(1e-5, |attribute| attribute.f));
-        let [weight, bias, mean, variance] =
-            [weight, bias, mean, variance].map(|name| graph.floats(name).map(in_double));
-        let (weight, bias, mean, variance) = (weight?, bias?, mean?, variance?);
-        let scale: Vec<f64> =
-            weight.iter().zip(&variance).map(|(weight, v)| weight / (v + epsilon).sqrt()).collect();
-        let shift: Vec<f32> =
-            bias.iter().zip(&mean).zip(&scale).map(|((b, m), scale)| (b - m * scale) as f32).collect();
+        let norm = [graph.floats(weight)?, graph.floats(bias)?, graph.floats(mean)?, graph.floats(variance)?];
+        let (scale, shift) = norm_as_affine(&norm, epsilon);
         let scale: Vec<f32> = scale.into_iter().map(|scale| scale as f32).collect();
         let (n, output) = (scale.len() as i64, node_before.output[0].clone());
         let (weight_name, bias_name) = (format!("{output}.scale"), format!("{output}.shift"));
@@ -138,8 +133,4 @@ fn normalisations_as_convolutions(graph: &mut Graph) -> Result<()> {
         graph.nodes[index] = node("Conv", &[x, &weight_name, &bias_name], attributes, &output);
     }
     Ok(())
-}
-
-fn in_double(values: Vec<f32>) -> Vec<f64> {
-    values.into_iter().map(f64::from).collect()
 }

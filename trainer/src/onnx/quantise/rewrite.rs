@@ -9,6 +9,7 @@ use crate::onnx::graph::int;
 use crate::onnx::proto::{NodeProto, code};
 use anyhow::{Context, Result};
 use std::collections::BTreeMap;
+use std::iter::repeat_n;
 
 /// Largest quantised bias, which leaves the 32-bit accumulator room for the products.
 const LARGEST_BIAS: f32 = (1 << 28) as f32;
@@ -44,8 +45,7 @@ pub(super) fn rewrite(
         if !is_float && matches!(copy.op_type.as_str(), "Relu" | "Clip") {
             continue; // the 8-bit range of its input clips as it does
         }
-        let is_convolution = copy.op_type == "Conv" && !is_float;
-        if is_convolution {
+        if copy.op_type == "Conv" && !is_float {
             nodes.extend(convolution(graph, &mut copy, quantised, weight_bits)?);
         }
         for input in &mut copy.input {
@@ -100,8 +100,9 @@ fn convolution(
     let n = dims[0] as usize;
     let biases = bias.as_ref().map_or_else(|| Ok(vec![0.0; n]), |bias| graph.floats(bias))?;
     let (mut values, mut scales, mut steps, mut bias_scales) = (vec![], vec![], vec![], vec![]);
-    let shape = FilterShape::of(&dims, input.mean.len());
-    for (channel, filter) in weights.chunks_exact(shape.inputs * shape.taps).enumerate() {
+    let (inputs, taps) = (dims[1] as usize, dims[2..].iter().product::<i64>() as usize);
+    let is_depthwise = inputs != input.mean.len();
+    for (channel, filter) in weights.chunks_exact(inputs * taps).enumerate() {
         let (mut scale, mut quantised) = quantise_filter(filter, weight_bits);
         // Without a floor, the bias of a filter with tiny weights would not fit in 32 bits.
         let least = biases[channel].abs() / (input.affine.scale * LARGEST_BIAS);
@@ -109,8 +110,9 @@ fn convolution(
             scale = least;
             quantised = filter.iter().map(|weight| (weight / scale).round_ties_even() as i8).collect();
         }
-        let bias = f64::from(biases[channel])
-            + rounding_loss(filter, &quantised, scale, shape.means(input, channel));
+        let first = if is_depthwise { channel } else { 0 };
+        let means = input.mean[first..first + inputs].iter().flat_map(|mean| repeat_n(*mean, taps));
+        let bias = f64::from(biases[channel]) + rounding_loss(filter, &quantised, scale, means);
         let bias_scale = input.affine.scale * scale;
         steps.extend(((bias / f64::from(bias_scale)).round() as i32).to_le_bytes());
         bias_scales.push(bias_scale);
@@ -134,26 +136,6 @@ fn convolution(
         node("DequantizeLinear", &inputs, vec![int("axis", 0)], float)
     };
     Ok([dequantise(&weight_values, &weight_float), dequantise(&bias_values, &bias_float)])
-}
-
-struct FilterShape {
-    inputs: usize,
-    taps: usize,
-    is_grouped: bool,
-}
-
-impl FilterShape {
-    fn of(dims: &[i64], channels: usize) -> Self {
-        let (inputs, taps) = (dims[1] as usize, dims[2..].iter().product::<i64>() as usize);
-        Self { inputs, taps, is_grouped: inputs != channels }
-    }
-
-    /// The mean input of each weight of a filter. Every group has one channel.
-    fn means<'a>(&'a self, input: &'a Quantised, filter: usize) -> impl Iterator<Item = f64> + 'a {
-        let first = if self.is_grouped { filter } else { 0 };
-        let channels = input.mean[first..first + self.inputs].iter();
-        channels.flat_map(|mean| std::iter::repeat_n(*mean, self.taps))
-    }
 }
 
 /// Change of a filter's mean output by rounding its weights, for bias correction (Nagel et al. 2019).

@@ -1,5 +1,5 @@
-//! Export: a trained, calibrated and evaluated run as a signed bundle. The bundle's folder changes only after ONNX
-//! Runtime has reproduced the network and `verify` has accepted the complete bundle.
+//! Export: a trained, calibrated and evaluated run as a signed bundle. The bundle's folder changes only after
+//! ONNX Runtime has reproduced the network and `verify` has accepted the complete bundle.
 
 pub(crate) mod card;
 mod contents;

@@ -12,8 +12,8 @@
 //!
 //! `run` (the run directory), `files`, `figures`, `markdown` and `progress` serve all of them.
 //!
-//! Decoding, preprocessing, calibration, metrics and decisions come from `cxr`, so that what is measured here is what
-//! the service computes. Trainer and service share nothing but the bundle.
+//! Decoding, preprocessing, calibration, metrics and decisions come from `cxr`, so that what is measured here
+//! is what the service computes. Trainer and service share nothing but the bundle.
 
 pub mod benchmark;
 pub mod bundle;

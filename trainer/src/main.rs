@@ -17,7 +17,8 @@ use cxr_trainer::train::train;
 
 /// Trains, calibrates, evaluates and exports a classifier of chest radiographs.
 ///
-/// Start with `init`: it writes a configuration for a folder of radiographs. Pass that to the other commands with --config.
+/// Start with `init`: it writes a configuration for a folder of radiographs. Pass that to the other commands
+/// with --config.
 #[derive(Debug, Parser)]
 #[command(
     name = "cxr-trainer",
@@ -33,8 +34,8 @@ struct Cli {
 enum Command {
     /// Examines a folder of radiographs, asks what it cannot find out itself, and writes a configuration.
     ///
-    /// Asks for what the options leave open, on a terminal or line by line on standard input. An empty line accepts the
-    /// suggestion in brackets.
+    /// Asks for what the options leave open, on a terminal or line by line on standard input. An empty line
+    /// accepts the suggestion in brackets.
     #[command(
         after_help = "Example:\n  cxr-trainer init radiographs --out cxr.yaml\n  cxr-trainer init radiographs --class NORMAL=negative --class PNEUMONIA=positive --patient-pattern '^site-([0-9]+)-' --name 'Our hospital 2024' --intended-use 'Decision support for radiologists who read frontal chest radiographs of adults for pneumonia' --ages 18-120 --views PA,AP --signing-key cxr-signing-key.pem < /dev/null"
     )]
@@ -68,7 +69,8 @@ enum Command {
         after_help = "Example:\n  cxr-trainer release --config cxr.yaml --run runs/first --onnxruntime lib/libonnxruntime.so --bump minor\n  cxr-trainer release --config cxr.yaml --run runs/first --onnxruntime lib/libonnxruntime.so --release-reason 'for a reader study, not for patients'"
     )]
     Release(release::Arguments),
-    /// Verifies a bundle: signature, digests, manifest, graph, golden outputs, heatmaps. Stops at the first mismatch.
+    /// Verifies a bundle: signature, digests, manifest, graph, golden outputs, heatmaps. Stops at the first
+    /// mismatch.
     #[command(
         after_help = "Example:\n  cxr-trainer verify models/default --public-key config/development-signing-key.pub.pem --onnxruntime lib/libonnxruntime.so"
     )]
@@ -88,7 +90,8 @@ enum Command {
         after_help = "Example:\n  cxr-trainer consistency --config config/kermany.yaml --bundle models/default"
     )]
     Consistency(consistency::Arguments),
-    /// Adds the measurements that an older bundle lacks (heatmap scale, referred images, deep files), and writes its next version.
+    /// Adds the measurements that an older bundle lacks (heatmap scale, referred images, deep files), and
+    /// writes its next version.
     #[command(
         after_help = "Example:\n  cxr-trainer complete --config config/kermany.yaml --bundle models/default"
     )]
@@ -116,7 +119,8 @@ enum Command {
         after_help = "Example:\n  cxr-trainer quantise --config config/kermany.yaml --bundle models/default\n  cxr-trainer quantise --config config/kermany.yaml --bundle models/default --out models/int8 --version 1.9.0"
     )]
     Quantise(RevisionOptions),
-    /// Refits a bundle's calibration and operating point to labels logged by its service, and writes the next version.
+    /// Refits a bundle's calibration and operating point to labels logged by its service, and writes the next
+    /// version.
     #[command(
         after_help = "Example:\n  cxr-service audit export --out log.ndjson\n  cxr-trainer recalibrate --bundle /etc/cxr/model --labels log.ndjson --signing-key bundle.key --out /etc/cxr/model-next\n\nReads an export of the audit log, or the answer of GET /v1/predictions?format=ndjson (or csv), unchanged. The latest label of an image counts."
     )]
@@ -126,8 +130,8 @@ enum Command {
         after_help = "Example:\n  cxr-trainer report --config cxr.yaml --run runs/first\n  cxr-trainer report --config cxr.yaml --run runs/first --study runs/search --benchmark runs/bench --resplit runs/resplit\n  cxr-trainer report --config cxr.yaml --run runs/first --reports reports --replace"
     )]
     Report(report::Arguments),
-    /// Runs every step: audits and splits the data, trains, calibrates, evaluates, measures robustness, explains, releases,
-    /// reports.
+    /// Runs every step: audits and splits the data, trains, calibrates, evaluates, measures robustness,
+    /// explains, releases, reports.
     ///
     /// An interrupted run continues where it stopped.
     #[command(

@@ -1,5 +1,5 @@
-//! Writes our networks as ONNX graphs: input uint8 grey levels, normalised inside; outputs logits, class activation map
-//! and embedding. Each function follows the `forward` of its namesake in `model`, which `export::parity` checks.
+//! Our networks as ONNX graphs: uint8 grey levels in, logits, class activation map and embedding out. Each
+//! function follows the `forward` of its namesake in `model`; `export::parity` checks that.
 
 pub mod graph;
 pub mod proto;

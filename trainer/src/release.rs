@@ -1,4 +1,4 @@
-//! Release: exports a run that is fit, verifies the bundle, and registers it. Also the next versions of a bundle.
+//! Release of a run: export, verification and registration. Also the next versions of a bundle.
 
 pub mod complete;
 pub mod conflict;
@@ -80,7 +80,7 @@ pub fn release(
     Ok(release)
 }
 
-/// Applies the gates and writes the verdict into the run directory, with the reason for releasing against it, if any.
+/// Applies the gates and writes the verdict, with the reason for releasing against it, if any.
 pub fn record_verdict(
     trained: &TrainedRun,
     calibrated: &Calibrated,
@@ -92,7 +92,8 @@ pub fn record_verdict(
     Ok(fitness)
 }
 
-/// Registers a bundle that was released elsewhere, if `verify` accepts it. Without `run`, it gets a new run in `runs/`.
+/// Registers a bundle that was released elsewhere, if `verify` accepts it. Without `run`, it gets a new run
+/// in `runs/`.
 pub fn register_bundle(
     tracking: &crate::config::Tracking,
     folder: &Path,

@@ -1,4 +1,4 @@
-//! Verifies a released bundle by itself: signature, digests, manifest, graph, golden outputs, activation maps.
+//! Verifies a released bundle: signature, digests, manifest, graph, golden outputs, activation maps.
 
 mod graph;
 mod outputs;
@@ -18,7 +18,7 @@ pub fn public_key(file: &Path) -> Result<VerifyingKey> {
         .with_context(|| format!("{}: not an Ed25519 public key in PEM", file.display()))
 }
 
-/// Runs the checks up to the first that fails. Skips the signature without a key, and the outputs without ONNX Runtime.
+/// Stops at the first failure. Skips the signature without a key, the outputs without ONNX Runtime.
 pub fn verify(folder: &Path, key: Option<&VerifyingKey>, onnxruntime: Option<&Path>) -> Verification {
     let mut table = Verification::default();
     check_all(&mut table, folder, key, onnxruntime);

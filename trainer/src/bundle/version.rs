@@ -44,7 +44,7 @@ pub struct ExistingBundle {
 }
 
 impl ExistingBundle {
-    /// None if the folder has no manifest. Reads only the keys that versions need, so that bundles of older schemas count.
+    /// None without a manifest. Reads only what versions need, so that bundles of older schemas count.
     pub fn read(folder: &Path) -> Result<Option<Self>> {
         let file = folder.join(MANIFEST);
         let Some(bytes) = files::read_if_exists(&file)? else { return Ok(None) };
@@ -92,8 +92,8 @@ fn default_graph(manifest: &Value) -> Value {
     manifest["files"][file]["sha256"].clone()
 }
 
-/// Digest of everything that determines the answers: of each variant the graph, calibration, policy, heatmap scale
-/// and batch size; preprocessing, acceptance, reference, intended use, class names and the default variant.
+/// Digest of what determines the answers: graph, calibration, policy, heatmap scale and batch of each
+/// variant; preprocessing, acceptance, reference, intended use, class names and the default variant.
 pub fn answers(manifest: &Manifest) -> Result<String> {
     // By way of text, as in the file: a `Value` made from an f32 directly has other digits.
     answers_of(&serde_json::from_slice(&serde_json::to_vec(manifest)?)?)
@@ -114,8 +114,7 @@ fn answers_of(manifest: &Value) -> Result<String> {
     Ok(sha256_hex(&serde_json::to_vec(&answers)?))
 }
 
-/// The version that a run will be released as, as far as it is known before training. `own`: the existing bundle came
-/// from this run.
+/// The version of a release before training; `own`: the existing bundle came from this run.
 pub fn expected(
     existing: Option<&ExistingBundle>,
     own: bool,

@@ -14,7 +14,8 @@ use tch::Device;
 
 #[derive(Debug, Args)]
 pub(crate) struct ConfigOptions {
-    /// YAML file whose section `trainer` overrides the defaults. Repeatable; later files override earlier ones. `init` writes one.
+    /// YAML file whose section `trainer` overrides the defaults. Repeatable; later files override earlier
+    /// ones. `init` writes one.
     #[arg(long = "config", value_name = "FILE")]
     pub(crate) files: Vec<PathBuf>,
 }
@@ -158,7 +159,7 @@ impl OpenRun {
     }
 }
 
-/// Sends the results in the run directory to the tracking store when a command ends, so that no command has to.
+/// Sends the results in the run directory to the tracking store when a command ends.
 struct TrackedResults {
     config: Config,
     run: RunDirectory,

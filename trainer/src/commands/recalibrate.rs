@@ -13,8 +13,9 @@ pub(crate) struct Arguments {
     /// The bundle to recalibrate. It is not changed.
     #[arg(long)]
     bundle: PathBuf,
-    /// Labelled log from the service, or - for standard input: `cxr-service audit export`, or `GET /v1/predictions` with
-    /// format=ndjson or format=csv. A table of your own needs the columns `logit` and `label`; name any others as the log does.
+    /// Labelled log from the service, or - for standard input: `cxr-service audit export`, or `GET
+    /// /v1/predictions` with format=ndjson or format=csv. A table of your own needs the columns `logit` and
+    /// `label`; name any others as the log does.
     #[arg(long)]
     labels: PathBuf,
     /// Folder of the new bundle.
@@ -27,7 +28,8 @@ pub(crate) struct Arguments {
     signing: SigningOptions,
     #[command(flatten)]
     config: ConfigOptions,
-    /// Writes the bundle even if there are too few labels or no evidence that the new calibration is better; its card says so.
+    /// Writes the bundle even if there are too few labels or no evidence that the new calibration is better;
+    /// its card says so.
     #[arg(long)]
     force: bool,
 }

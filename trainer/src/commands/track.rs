@@ -23,7 +23,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     ensure!(folder.is_dir(), "{}: no such run", folder.display());
     if !arguments.show {
         let mut tracker = if is_default {
-            // The defaults are not the run's configuration: they are neither compared with it nor sent as parameters.
+            // The defaults are not the run's configuration: do not compare or send them.
             let run = RunDirectory::found(folder)?;
             Tracker::at(&config.tracking, folder, &run.name())
         } else {

@@ -1,5 +1,4 @@
-//! The model card. The prose is in `templates/`; a missing statement is "not stated", a missing measurement "not
-//! measured".
+//! The model card. Its prose is in `templates/`; what is missing is "not stated" or "not measured".
 
 mod facts;
 mod scope;

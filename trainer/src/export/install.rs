@@ -22,9 +22,9 @@ pub struct Installed {
     pub verification: Verification,
 }
 
-/// Verifies a sealed bundle and puts it into its folder; changes nothing if `verify` refuses it or the folder holds
-/// other files. A reader finds the old bundle or the new one, never a mixture; on file systems that cannot exchange
-/// folders there is a moment without either.
+/// Verifies a sealed bundle and puts it into its folder; changes nothing if `verify` refuses it or the folder
+/// holds other files. A reader finds the old bundle or the new one, never a mixture; on file systems that
+/// cannot exchange folders there is a moment without either.
 pub(crate) fn install(
     folder: &Path,
     files: &BundleFiles,

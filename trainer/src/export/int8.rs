@@ -15,8 +15,8 @@ use runtime::Runtime;
 
 pub(crate) const HEADING: &str = "### int8 variant\n";
 
-/// Adds the variant if the configuration asks for it and it is close enough to fp32. Returns the section of the card,
-/// which states why a variant was left out; none if none was asked for.
+/// Adds the variant if the configuration asks for it and it is close enough to fp32. Returns the section of
+/// the card, which states why a variant was left out; none if none was asked for.
 pub(super) fn add(
     trained: &TrainedRun,
     calibrated: &Calibrated,

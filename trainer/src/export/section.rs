@@ -2,7 +2,7 @@
 
 const INSERT_BEFORE: &str = "## Ethical considerations\n";
 
-/// Replaces the section under the heading, or inserts it before [`INSERT_BEFORE`]. `section` begins with its heading.
+/// Replaces or inserts a section, before [`INSERT_BEFORE`]. `section` begins with its heading.
 pub(crate) fn with_section(card: &str, heading: &str, section: &str) -> String {
     let mut card = card.to_owned();
     let section = format!("{}\n\n", section.trim_end_matches('\n'));

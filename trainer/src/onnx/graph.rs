@@ -114,7 +114,8 @@ impl<'a> GraphBuilder<'a> {
         self.node("Conv", &inputs, attributes)
     }
 
-    /// A batch normalisation without a convolution before it. ONNX Runtime runs the node faster than a product and a sum.
+    /// A batch normalisation without a convolution before it. ONNX Runtime runs the node faster than a
+    /// product and a sum.
     pub fn norm(&mut self, x: &str, path: &str) -> Result<Value> {
         let mut inputs = vec![x.to_owned()];
         for part in ["weight", "bias", "running_mean", "running_var"] {

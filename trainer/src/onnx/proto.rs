@@ -1,5 +1,5 @@
-//! The part of ONNX's protocol buffer schema (onnx.proto, IR version 8) that our graphs use, with ONNX's names and field
-//! numbers.
+//! The part of ONNX's protocol buffer schema (onnx.proto, IR version 8) that our graphs use, with ONNX's
+//! names and field numbers.
 
 use prost::{Message, Oneof};
 

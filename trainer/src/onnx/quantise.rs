@@ -1,6 +1,6 @@
-//! Static quantisation of a float32 graph that this program exported: 8-bit operations, same input and outputs.
-//! Activations are unsigned with one scale per tensor, weights signed with one scale per filter; ranges are measured on
-//! images beforehand. `docs/decisions/0006-int8.md` gives the reasons.
+//! Static quantisation of a float32 graph that this program exported: 8-bit operations, same input and
+//! outputs. Activations are unsigned with one scale per tensor, weights signed with one scale per filter;
+//! ranges are measured on images beforehand. `docs/decisions/0006-int8.md` gives the reasons.
 
 pub mod batches;
 mod equalise;

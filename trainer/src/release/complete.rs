@@ -17,8 +17,8 @@ use anyhow::{Context, Result};
 use cxr::bundle::{Bundle, Manifest};
 use std::path::Path;
 
-/// Writes the bundle's next minor version: a heatmap scale for each variant in the manifest, the measurements in the
-/// card. Graphs, calibration, policy and golden outputs stay the same.
+/// Writes the bundle's next minor version: a heatmap scale for each variant in the manifest, the measurements
+/// in the card. Graphs, calibration, policy and golden outputs stay the same.
 pub fn complete_bundle(config: &Config, request: &Request<'_>) -> Result<()> {
     let released = request.open(config)?;
     let (bundle, old) = (&released.bundle, released.bundle.manifest());
@@ -61,8 +61,8 @@ fn depth(config: &Config, bundle: &Bundle, onnxruntime: &Path) -> Result<Option<
     Ok(Some(found))
 }
 
-/// Replaces the sections that follow from the manifest and the measurements. The others follow from the run, which is
-/// not at hand.
+/// Replaces the sections that follow from the manifest and the measurements. The others follow from the run,
+/// which is not at hand.
 fn updated_card(
     card: &str,
     manifest: &Manifest,

@@ -11,8 +11,8 @@ use cxr::bundle::Manifest;
 use semver::Version;
 use std::path::{Path, PathBuf};
 
-/// Compares a sealed manifest with the bundle in `out`, with those in the folders beside `out` and `source`, and with
-/// the versions of the registered model. Also fails if `out` holds a later version.
+/// Compares a sealed manifest with the bundle in `out`, with those in the folders beside `out` and `source`,
+/// and with the versions of the registered model. Also fails if `out` holds a later version.
 pub fn ensure_version_free(
     tracking: &Tracking,
     manifest: &Manifest,

@@ -1,4 +1,4 @@
-//! Checks before anything is computed that bundle, report and version do not conflict with those of another run.
+//! Checks that bundle, report and version do not conflict with those of another run, before any work.
 
 use super::origin::Origin;
 use crate::bundle::version::{Bump, ExistingBundle, expected};
@@ -6,7 +6,7 @@ use crate::config::Config;
 use crate::data::index::Index;
 use crate::run::RunDirectory;
 use crate::tracking::taken::{Wanted, taken};
-use anyhow::{Result, bail};
+use anyhow::{Result, ensure};
 use std::path::Path;
 
 /// Where the results of a run will be written.
@@ -26,7 +26,7 @@ pub struct Destinations<'a> {
 }
 
 impl Destinations<'_> {
-    /// Fails with all conflicts and what can be done about each.
+    /// Fails with all conflicts, one per line.
     pub fn check(&self) -> Result<()> {
         let Self { config, run, index, replace, .. } = *self;
         let origin = Origin::of(config, run, index)?;
@@ -38,14 +38,9 @@ impl Destinations<'_> {
             Ok(()) => conflicts.extend(self.check_version(&origin).err()),
             Err(conflict) => conflicts.push(conflict),
         }
-        match conflicts.len() {
-            0 => Ok(()),
-            1 => bail!("{:#}", conflicts[0]),
-            _ => {
-                let lines: Vec<String> = conflicts.iter().map(|conflict| format!("- {conflict:#}")).collect();
-                bail!("names that are taken:\n{}", lines.join("\n"))
-            }
-        }
+        let lines: Vec<String> = conflicts.iter().map(|conflict| format!("{conflict:#}")).collect();
+        ensure!(lines.is_empty(), "{}", lines.join("\n"));
+        Ok(())
     }
 
     fn check_version(&self, origin: &Origin) -> Result<()> {
@@ -60,6 +55,7 @@ impl Destinations<'_> {
         }
         let conflicts =
             taken(&config.tracking, &run.file(""), &Wanted { bundle: &export.name, version: &version })?;
-        if conflicts.is_empty() { Ok(()) } else { bail!("{}", conflicts.join("; ")) }
+        ensure!(conflicts.is_empty(), "{}", conflicts.join("; "));
+        Ok(())
     }
 }

@@ -1,5 +1,5 @@
-//! Recalibration: refits calibration and operating point of a released bundle to labels from the service's audit log.
-//! The result is the bundle's next version, with the same graph.
+//! Recalibration: refits calibration and operating point of a released bundle to labels from the service's
+//! audit log. The result is the bundle's next version, with the same graph.
 
 mod card;
 pub mod labels;
@@ -189,7 +189,7 @@ fn objections(found: &Recalibration, config: &Config, labels: &[String; 2]) -> V
     objections
 }
 
-/// Sets calibration, policy and reference. Keeps only the default variant, which gave the logits of the labels.
+/// Sets calibration, policy and reference. Keeps only the default variant, which gave the logits.
 fn apply(
     revision: &mut Revision,
     bundle: &Bundle,

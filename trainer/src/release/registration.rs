@@ -27,7 +27,7 @@ pub struct Registration {
     pub number: Option<String>,
 }
 
-/// Registers the bundle under the run in `run_folder`. Fails if the store refuses it, but not if it does not answer.
+/// Fails if the store refuses the bundle, but not if it does not answer.
 pub fn register(
     config: &Tracking,
     run_folder: &Path,

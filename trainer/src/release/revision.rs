@@ -1,5 +1,5 @@
-//! The next minor version of a released bundle, which `complete`, `quantise` and `recalibrate` write. Files that they
-//! do not replace stay the same to the byte.
+//! The next minor version of a released bundle, which `complete`, `quantise` and `recalibrate` write. Files
+//! that they do not replace stay the same to the byte.
 
 use crate::bundle::version::Bump;
 use crate::bundle::{self, Released};

@@ -50,9 +50,9 @@ fn radiographs() -> TempDir {
     folder
 }
 
-/// Makes the lower half white. From random weights, a few steps must separate the classes on every CPU and with every
-/// seed, so the finding must be obvious. The statistics of batch normalisation lag behind the weights: after 4 epochs the
-/// classes can be swapped, from the 8th on there are no errors.
+/// Makes the lower half white. From random weights, a few steps must separate the classes on every CPU and
+/// with every seed, so the finding must be obvious. The statistics of batch normalisation lag behind the
+/// weights: after 4 epochs the classes can be swapped, from the 8th on there are no errors.
 fn draw_white_out(pixels: &mut [u8]) {
     let half = pixels.len() / 2;
     pixels[half..].fill(250);

@@ -1,5 +1,5 @@
-//! int8: every architecture has a variant near fp32, outputs do not depend on the batch, and adding the variant changes
-//! nothing else in the bundle.
+//! int8: every architecture has a variant near fp32, outputs do not depend on the batch, and adding the
+//! variant changes nothing else in the bundle.
 
 use crate::support::{Workbench, assert_accepted, fail, onnxruntime, repository, site_labels, succeed};
 use cxr::bundle::Bundle;
@@ -257,8 +257,8 @@ fn complete_beside(workbench: &Workbench) {
     std::fs::remove_dir_all(workbench.path().join("site")).unwrap();
 }
 
-/// An int8 variant that changes more decisions than allowed is left out of an exported bundle, whose card states it, and
-/// makes `quantise` fail.
+/// An int8 variant that changes more decisions than allowed is left out of an exported bundle, whose card
+/// states it, and makes `quantise` fail.
 fn refuse_too_many_flips(workbench: &Workbench, config: &str) {
     let strict = config.replace("int8_max_flips: 0.5", "int8_max_flips: 0.0");
     std::fs::write(workbench.config(), &strict).unwrap();

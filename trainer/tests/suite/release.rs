@@ -16,12 +16,9 @@ struct Copied {
 
 impl Copied {
     fn new() -> Self {
-        let copied = Self { folder: TempDir::new().unwrap() };
-        for file in files(&default_bundle()) {
-            std::fs::create_dir_all(copied.file(&file).parent().unwrap()).unwrap();
-            std::fs::copy(default_bundle().join(&file), copied.file(&file)).unwrap();
-        }
-        copied
+        let folder = TempDir::new().unwrap();
+        succeed(Command::new("cp").arg("-r").arg(default_bundle().join(".")).arg(folder.path()));
+        Self { folder }
     }
 
     fn file(&self, name: &str) -> PathBuf {

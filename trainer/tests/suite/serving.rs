@@ -1,5 +1,5 @@
-//! From serving to recalibration, as docs/RECALIBRATION.md describes: a production service answers, radiologists label,
-//! the exported log recalibrates the bundle, and the service reloads it.
+//! From serving to recalibration, as docs/RECALIBRATION.md describes: a production service answers,
+//! radiologists label, the exported log recalibrates the bundle, and the service reloads it.
 
 use crate::support::{Workbench, fail, onnxruntime, repository, succeed};
 use cxr::bundle::Bundle;
@@ -87,7 +87,8 @@ fn with_input(command: &mut Command, input: &str) -> Output {
     child.wait_with_output().unwrap()
 }
 
-/// Labels by the rank of the logits, with errors on both sides, so that no calibration of the default bundle fits them.
+/// Labels by the rank of the logits, with errors on both sides, so that no calibration of the default bundle
+/// fits them.
 fn truth(log: &str) -> Vec<(String, bool)> {
     let rows = log.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
     let mut rows: Vec<(f64, String)> = rows
@@ -166,7 +167,8 @@ async fn labels_of_a_production_service_become_the_bundle_that_it_serves_next() 
     serve_in_development(&hospital, log.to_str().unwrap()).await;
     reload(&hospital, &first, &old, &next).await;
 
-    // Labels of the old bundle are accepted for the new one, which has the same network, but cannot improve it again.
+    // Labels of the old bundle are accepted for the new one, which has the same network, but cannot improve
+    // it again.
     let mut again = hospital.recalibrate("model", log.to_str().unwrap(), "again");
     let printed = fail(&mut again);
     assert!(printed.contains("not shown to be better"), "{printed}");
@@ -208,7 +210,8 @@ async fn reload(hospital: &Hospital, first: &Value, old: &Bundle, next: &Bundle)
     assert!((answer["threshold"].as_f64().unwrap() - threshold).abs() < 1e-12, "{answer}");
 }
 
-/// A bundle signed with the development key serves in development, and in production once the site has signed it.
+/// A bundle signed with the development key serves in development, and in production once the site has signed
+/// it.
 async fn serve_in_development(hospital: &Hospital, log: &str) {
     let out = "development/model";
     let development = repository().join("config/development-signing-key.pem");

@@ -7,8 +7,8 @@ use cxr::bundle::{Bundle, Golden, Manifest, Variant};
 use runtime::{ModelOutputs, Session};
 use std::path::Path;
 
-/// The mean of an activation map is the logit minus the classifier's bias. This is how much the bias may differ
-/// between images, relative to the largest logit or map value.
+/// The mean of an activation map is the logit minus the classifier's bias. This is how much the bias may
+/// differ between images, relative to the largest logit or map value.
 const CAM_TOLERANCE: f32 = 1e-3;
 
 pub(super) fn check(
@@ -85,7 +85,7 @@ pub(crate) fn golden_pixels(bundle: &Bundle, golden: &Golden) -> Result<Vec<u8>>
     Ok(image.samples().iter().map(|sample| *sample as u8).collect())
 }
 
-/// Checks that each map has the stated size and that its mean is the logit up to one constant, the classifier's bias.
+/// Each map must have the stated size, and its mean must be the logit minus the classifier's bias.
 fn maps(outputs: &[ModelOutputs]) -> Result<String> {
     let (mut constants, mut scale) = (Vec::new(), 1.0f32);
     for output in outputs {

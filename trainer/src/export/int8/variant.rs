@@ -1,4 +1,4 @@
-//! Makes the int8 variant of a model: graph, calibration, policy, and the comparison with fp32 on the select fold.
+//! Makes the int8 variant of a model, and compares it with fp32 on the select fold.
 
 use crate::config::Config;
 use crate::data::folds::{Fold, Folds};
@@ -70,8 +70,8 @@ pub struct Comparison {
 }
 
 impl Fp32Model<'_> {
-    /// Quantises, calibrates, chooses the operating point and compares. Leaves the variant out if its scores allow no
-    /// calibration, or if it changes more decisions than the configuration allows.
+    /// Quantises, calibrates, chooses the operating point and compares. Leaves the variant out if its scores
+    /// allow no calibration, or if it changes more decisions than the configuration allows.
     pub fn quantise(&self) -> Result<Int8> {
         let (config, export) = (self.config, &self.config.export);
         let train = self.pixels(Fold::Train)?;

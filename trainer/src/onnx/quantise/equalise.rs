@@ -1,7 +1,8 @@
-//! Cross-layer equalisation (Nagel et al. 2019, Data-Free Quantization Through Weight Equalization and Bias Correction):
-//! gives each channel of a value its own scale, where only depthwise convolutions consume the value. The convolutions
-//! that produce it divide by the scale, the filters that consume it multiply, and all channels fill the same 8 bits.
-//! Unlike in the general case, nothing is traded off. DenseNet's concatenated values, whose channels differ most, qualify.
+//! Cross-layer equalisation (Nagel et al. 2019, Data-Free Quantization Through Weight Equalization and Bias
+//! Correction): gives each channel of a value its own scale, where only depthwise convolutions consume the
+//! value. The convolutions that produce it divide by the scale, the filters that consume it multiply, and all
+//! channels fill the same 8 bits. Unlike in the general case, nothing is traded off. DenseNet's concatenated
+//! values, whose channels differ most, qualify.
 
 use super::graph::{Graph, integer, is_padded, parameters};
 use super::observe::Observed;
@@ -107,7 +108,7 @@ impl Group {
         Some(group)
     }
 
-    /// The spans of each source; none if values can be negative and a consumer pads, because padding must stay 0.
+    /// None if a consumer pads values that can be negative: the padding must stay 0.
     fn spans(
         &self,
         graph: &Graph,

@@ -1,5 +1,5 @@
-//! Divides the values of a prepared graph into 8-bit and float. What follows a mean over all positions stays float: it is
-//! a few numbers per image, cheap to compute, and the output depends on its precision.
+//! Divides the values of a prepared graph into 8-bit and float. What follows a mean over all positions stays
+//! float: it is a few numbers per image, cheap to compute, and the output depends on its precision.
 
 use super::graph::Graph;
 use super::prepare::PLANES_FLOAT;
@@ -36,16 +36,16 @@ impl Plan {
     }
 }
 
-/// The name of a node's output after the activation that is its only consumer. An 8-bit range that begins at 0, or ends
-/// at the limit of the clip, does the work of the activation.
+/// The name of a node's output after the activation that is its only consumer. An 8-bit range that begins at
+/// 0, or ends at the limit of the clip, does the work of the activation.
 pub(super) fn after_activation(graph: &Graph, index: usize) -> String {
     let output = &graph.nodes[index].output[0];
     let activation = graph.only_consumer(output, "Relu").or_else(|| graph.only_consumer(output, "Clip"));
     activation.map_or_else(|| output.clone(), |activation| graph.nodes[activation].output[0].clone())
 }
 
-/// Values that derive only from means over all positions, and the graph's outputs. The mean itself is float where it
-/// becomes the embedding, and 8-bit where it only weights channels.
+/// Values that derive only from means over all positions, and the graph's outputs. The mean itself is float
+/// where it becomes the embedding, and 8-bit where it only weights channels.
 fn float_values(graph: &Graph) -> BTreeSet<String> {
     let (mut float, mut means) = (BTreeSet::new(), BTreeSet::new());
     for node in &graph.nodes {

@@ -1,4 +1,4 @@
-//! Rewrites a float graph so that every layer has an integer kernel in ONNX Runtime. Each step is exact up to rounding.
+//! Rewrites a float graph, exactly up to rounding, so that every layer has an integer kernel.
 
 use super::graph::{Graph, attribute, integer, integers, is_padded, node, parameters};
 use crate::onnx::graph::{int, ints, norm_as_affine};
@@ -18,10 +18,10 @@ pub(super) fn prepare(graph: &mut Graph) -> Result<()> {
     Ok(())
 }
 
-/// Folds the normalisation into the first convolution, which then takes the grey levels: they are 8-bit already, so
-/// nothing is lost by quantising them. Each channel is `scale * grey + shift`, so the sum over channels is one weight for
-/// the grey level and one for a constant. The constant must be 0 in the padding, which follows the normalisation: a
-/// second plane achieves that, a bias would not.
+/// Folds the normalisation into the first convolution, which then takes the grey levels: they are 8-bit
+/// already, so nothing is lost by quantising them. Each channel is `scale * grey + shift`, so the sum over
+/// channels is one weight for the grey level and one for a constant. The constant must be 0 in the padding,
+/// which follows the normalisation: a second plane achieves that, a bias would not.
 fn fold_normalisation(graph: &mut Graph) -> Result<()> {
     let next = |graph: &Graph, value: &str, operation: &str| {
         let found = graph.only_consumer(value, operation);
@@ -63,8 +63,8 @@ fn fold_normalisation(graph: &mut Graph) -> Result<()> {
     Ok(())
 }
 
-/// Swaps average pooling with the 1x1 convolution before it: both are linear, and the convolution then has less work.
-/// The pooling becomes a depthwise convolution, which has the faster kernel.
+/// Swaps average pooling with the 1x1 convolution before it: both are linear, and the convolution then has
+/// less work. The pooling becomes a depthwise convolution, which has the faster kernel.
 fn pool_before_projection(graph: &mut Graph) -> Result<()> {
     for conv in 0..graph.nodes.len() {
         if graph.nodes[conv].op_type != "Conv" || !is_pointwise(&graph.nodes[conv]) {
@@ -105,8 +105,8 @@ fn is_pointwise(conv: &NodeProto) -> bool {
     integer(conv, "group", 1) == 1 && plain("kernel_shape") && plain("strides") && !is_padded(conv)
 }
 
-/// Turns the remaining batch normalisations into depthwise 1x1 convolutions, which have an integer kernel. With one
-/// weight per channel, 8 bits hold the factor exactly.
+/// Turns the remaining batch normalisations into depthwise 1x1 convolutions, which have an integer kernel.
+/// With one weight per channel, 8 bits hold the factor exactly.
 fn normalisations_as_convolutions(graph: &mut Graph) -> Result<()> {
     for index in 0..graph.nodes.len() {
         if graph.nodes[index].op_type != "BatchNormalization" {

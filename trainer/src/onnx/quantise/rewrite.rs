@@ -1,5 +1,6 @@
-//! Writes the quantised graph: QuantizeLinear and DequantizeLinear around every 8-bit value, weights as int8 with a scale
-//! per filter, biases as int32. ONNX Runtime fuses each operation between such pairs into one integer kernel.
+//! Writes the quantised graph: QuantizeLinear and DequantizeLinear around every 8-bit value, weights as int8
+//! with a scale per filter, biases as int32. ONNX Runtime fuses each operation between such pairs into one
+//! integer kernel.
 
 use super::graph::{Graph, node, parameters};
 use super::plan::{Plan, after_activation};

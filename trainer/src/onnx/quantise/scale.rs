@@ -1,5 +1,5 @@
-//! 8-bit numbers: `x = scale * (q - zero)`. Activations are unsigned with one scale per tensor, weights signed with one
-//! per filter.
+//! 8-bit numbers: `x = scale * (q - zero)`. Activations are unsigned with one scale per tensor, weights
+//! signed with one per filter.
 
 const LAST: f32 = 255.0;
 /// Percentages of a filter's largest weight that are tried as its range.

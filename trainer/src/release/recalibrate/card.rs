@@ -1,9 +1,11 @@
-//! The card of a recalibrated bundle. The changes come first: the figures below belong to the old operating point.
+//! The card of a recalibrated bundle: the changes first, then the figures of the old operating point.
 
 use super::result::{Recalibration, by_class};
 use crate::export::section::{on_top, replaced};
 use crate::export::{int8, thresholds};
-use cxr::DecisionPolicy;
+use cxr::bundle::Measured;
+use cxr::decide::OperatingPoint;
+use cxr::{AffineCalibration, DecisionPolicy};
 
 const HEADING: &str = "## Recalibration\n";
 const DECISION: &str = "### Decision\n";
@@ -43,39 +45,25 @@ fn section(
     (policy, objections): (&DecisionPolicy, &[String]),
     labels: &[String; 2],
 ) -> String {
-    let (before, after) = (&found.before.ece, &found.after.ece);
-    let (old, new, chosen) = (found.calibration_before, found.calibration_after, &found.chosen);
-    let sources: Vec<String> = found.sources.iter().map(|(source, n)| format!("{n} by {source}")).collect();
-    let sources = if sources.is_empty() { String::new() } else { format!(", {}", sources.join(", ")) };
+    let probability = |c: AffineCalibration| format!("sigmoid({:.4} x logit {:+.4})", c.scale, c.bias);
+    let (old, new) = (probability(found.calibration_before), probability(found.calibration_after));
+    let ece = |m: Measured| format!("{:.4} [{:.4}, {:.4}]", m.value, m.ci95[0], m.ci95[1]);
+    let (before, after) = (ece(found.before.ece), ece(found.after.ece));
+    let (images, n_patients, parent) = (by_class(found.n, labels), found.n_patients, &found.parent_version);
+    let sources: String = found.sources.iter().map(|(source, n)| format!(", {n} by {source}")).collect();
+    let OperatingPoint { sensitivity, specificity, target_sensitivity: target, .. } = &found.chosen;
+    let (threshold, thresholds) = (policy.threshold, thresholds(policy));
     let forced =
         if objections.is_empty() { String::new() } else { format!("- Forced: {}.\n", objections.join("; ")) };
     format!(
         "{HEADING}\n\
-         Calibration and operating point were fitted to images labelled by a site: {} of {} patients{sources}.\n\
-         The network is that of {}. Everything below was measured with the old calibration and operating point: areas under\n\
+         Calibration and operating point were fitted to images labelled by a site: {images} of {n_patients} patients{sources}.\n\
+         The network is that of {parent}. Everything below was measured with the old calibration and operating point: areas under\n\
          the curve still hold; sensitivities, specificities and calibration errors do not.\n\n\
-         - Probability: sigmoid({:.4} x logit {:+.4}), before sigmoid({:.4} x logit {:+.4}).\n\
-         - Expected calibration error on these images: {:.4} [{:.4}, {:.4}] before, {:.4} [{:.4}, {:.4}] after (cross-validated).\n\
-         - Operating point: {:.4}, with sensitivity {:.4}, specificity {:.4} on these images, target sensitivity {}. It was chosen on\n  \
-           them: other images will differ.\n{}{forced}",
-        by_class(found.n, labels),
-        found.n_patients,
-        found.parent_version,
-        new.scale,
-        new.bias,
-        old.scale,
-        old.bias,
-        before.value,
-        before.ci95[0],
-        before.ci95[1],
-        after.value,
-        after.ci95[0],
-        after.ci95[1],
-        policy.threshold,
-        chosen.sensitivity,
-        chosen.specificity,
-        chosen.target_sensitivity,
-        thresholds(policy),
+         - Probability: {new}, before {old}.\n\
+         - Expected calibration error on these images: {before} before, {after} after (cross-validated).\n\
+         - Operating point: {threshold:.4}, with sensitivity {sensitivity:.4}, specificity {specificity:.4} on these images,\n  \
+           target sensitivity {target}. It was chosen on them: other images will differ.\n{thresholds}{forced}"
     )
 }
 

@@ -51,8 +51,8 @@ struct Log<'a> {
 }
 
 impl Labelled {
-    /// Reads an export of the log; `-` is standard input. Counts and skips rows other than labelled predictions of this
-    /// model; fails on a row that cannot be parsed.
+    /// Reads an export of the log; `-` is standard input. Counts and skips rows other than labelled
+    /// predictions of this model; fails on a row that cannot be parsed.
     pub fn read(file: &Path, expected: &Expected) -> Result<Self> {
         let input: Box<dyn Read> = if file == Path::new("-") {
             Box::new(std::io::stdin())
@@ -161,8 +161,8 @@ impl Log<'_> {
     }
 }
 
-/// The current label and its source: the latest `labelled_at`, then the latest `recorded_at`. None if labels of the same
-/// times contradict each other.
+/// The current label and its source: the latest `labelled_at`, then the latest `recorded_at`. None if labels
+/// of the same times contradict each other.
 fn current(labels: &[(bool, Label)]) -> Option<(bool, Option<&str>)> {
     let last = labels.iter().map(|(_, label)| label.times).max()?;
     let mut counting = labels.iter().filter(|(_, label)| label.times == last);

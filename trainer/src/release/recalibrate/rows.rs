@@ -10,7 +10,8 @@ use std::io::{BufRead, BufReader, Read};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-/// The columns that recalibration uses, named as in the log. `patient` and `pseudonym` are accepted for `subject`.
+/// The columns that recalibration uses, named as in the log. `patient` and `pseudonym` are accepted for
+/// `subject`.
 const COLUMNS: [&str; 12] = [
     "id",
     "outcome",

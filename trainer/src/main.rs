@@ -4,7 +4,7 @@ mod commands;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use commands::options::{RevisionOptions, RunOptions};
+use commands::options::{RevisionOptions, RunOptions, VerifyOptions};
 use commands::{
     benchmark, consistency, eda, evaluate, explain, export, init, recalibrate, register, release, report,
     robustness, run, split, track, tune, verify,
@@ -74,7 +74,7 @@ enum Command {
     #[command(
         after_help = "Example:\n  cxr-trainer verify models/default --public-key config/development-signing-key.pub.pem --onnxruntime lib/libonnxruntime.so"
     )]
-    Verify(verify::Arguments),
+    Verify(VerifyOptions),
     /// Registers a released bundle as a model version in MLflow or the local store.
     #[command(
         after_help = "Example:\n  cxr-trainer register models/default --public-key config/development-signing-key.pub.pem"
@@ -155,7 +155,7 @@ fn main() -> Result<()> {
         Command::Evaluate(arguments) => evaluate::run(arguments),
         Command::Export(arguments) => export::run(arguments),
         Command::Release(arguments) => release::run(arguments),
-        Command::Verify(arguments) => verify::run(&arguments),
+        Command::Verify(options) => verify::run(&options),
         Command::Register(arguments) => register::run(&arguments),
         Command::Track(arguments) => track::run(&arguments),
         Command::Complete(options) => options.run(complete_bundle),

@@ -199,12 +199,13 @@ fn excitation(
     block: &efficientnet::BlockShape,
 ) -> Result<Value> {
     let mean = graph.node("GlobalAveragePool", &[x], vec![]);
-    let (squeeze, expand) = (block.squeezed(), block.hidden);
-    let squeezed =
-        graph.conv_with_bias(&mean, &format!("{path}.fc1"), ConvShape::dense(expand, squeeze, 1))?;
+    let (squeeze, expand) = (
+        ConvShape::dense(block.hidden, block.squeezed(), 1),
+        ConvShape::dense(block.squeezed(), block.hidden, 1),
+    );
+    let squeezed = graph.conv(&mean, &format!("{path}.fc1"), squeeze, None)?;
     let squeezed = swish(graph, &squeezed);
-    let expanded = ConvShape::dense(squeeze, expand, 1);
-    let expanded = graph.conv_with_bias(&squeezed, &format!("{path}.fc2"), expanded)?;
+    let expanded = graph.conv(&squeezed, &format!("{path}.fc2"), expand, None)?;
     let gate = graph.node("Sigmoid", &[&expanded], vec![]);
     Ok(graph.node("Mul", &[x, &gate], vec![]))
 }

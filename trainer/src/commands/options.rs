@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 use clap::Args;
+use cxr_trainer::bundle::verify::public_key;
 use cxr_trainer::config::Config;
 use cxr_trainer::measure::calibrate::Calibrated;
 use cxr_trainer::release::revision::Request;
@@ -9,6 +10,7 @@ use cxr_trainer::run::RunDirectory;
 use cxr_trainer::run::device::DeviceChoice;
 use cxr_trainer::tracking::Tracker;
 use cxr_trainer::train::trained::TrainedRun;
+use ed25519_dalek::VerifyingKey;
 use std::path::{Path, PathBuf};
 use tch::Device;
 
@@ -137,6 +139,25 @@ impl RevisionOptions {
             onnxruntime: &self.signing.onnxruntime,
         };
         revise(&config, &request).map(drop)
+    }
+}
+
+/// For commands that verify a bundle.
+#[derive(Debug, Args)]
+pub(crate) struct VerifyOptions {
+    /// Folder of the bundle.
+    pub(crate) bundle: PathBuf,
+    /// Trusted Ed25519 public key (PEM), which must have signed it. Without it, the signature is not checked.
+    #[arg(long)]
+    public_key: Option<PathBuf>,
+    /// Path of ONNX Runtime's shared library. Without it, the graph is read but not run.
+    #[arg(long, env = "ORT_DYLIB_PATH")]
+    pub(crate) onnxruntime: Option<PathBuf>,
+}
+
+impl VerifyOptions {
+    pub(crate) fn public_key(&self) -> Result<Option<VerifyingKey>> {
+        self.public_key.as_deref().map(public_key).transpose()
     }
 }
 

@@ -68,50 +68,35 @@ impl<'a> GraphBuilder<'a> {
         Ok(Vec::try_from(tensor.detach().to_device(tch::Device::Cpu).to_kind(Kind::Float).flatten(0, -1))?)
     }
 
-    /// A convolution without bias, with the batch normalisation after it, if any, folded in.
+    /// A convolution with its bias, if it has one, or with the batch normalisation after it folded in.
     pub fn conv(&mut self, x: &str, path: &str, shape: ConvShape, norm: Option<&str>) -> Result<Value> {
-        let mut weight = self.parameter(&format!("{path}.weight"))?;
+        let (weight_name, bias_name) = (format!("{path}.weight"), format!("{path}.bias"));
+        let mut weight = self.parameter(&weight_name)?;
         let dims = [shape.outputs, shape.inputs / shape.groups, shape.kernel, shape.kernel];
-        ensure!(dims.iter().product::<i64>() == weight.len() as i64, "{path}.weight: not of shape {dims:?}");
-        let Some(norm) = norm else { return Ok(self.conv_node(x, path, shape, &weight, None)) };
-        let part = |part: &str| self.parameter(&format!("{norm}.{part}"));
-        let norm = [part("weight")?, part("bias")?, part("running_mean")?, part("running_var")?];
-        let (scale, shift) = norm_as_affine(&norm, NORM_EPSILON);
-        for (filter, scale) in weight.chunks_exact_mut(dims[1..].iter().product::<i64>() as usize).zip(scale)
-        {
-            filter.iter_mut().for_each(|value| *value = (f64::from(*value) * scale) as f32);
+        ensure!(dims.iter().product::<i64>() == weight.len() as i64, "{weight_name}: not of shape {dims:?}");
+        let mut bias = None;
+        if let Some(norm) = norm {
+            let part = |part: &str| self.parameter(&format!("{norm}.{part}"));
+            let norm = [part("weight")?, part("bias")?, part("running_mean")?, part("running_var")?];
+            let (scale, shift) = norm_as_affine(&norm, NORM_EPSILON);
+            let filter_len = dims[1..].iter().product::<i64>() as usize;
+            for (filter, scale) in weight.chunks_exact_mut(filter_len).zip(scale) {
+                filter.iter_mut().for_each(|value| *value = (f64::from(*value) * scale) as f32);
+            }
+            bias = Some(shift);
+        } else if self.parameters.contains_key(&bias_name) {
+            bias = Some(self.parameter(&bias_name)?);
         }
-        let bias = self.constant(&format!("{path}.bias"), &[shape.outputs], &shift);
-        Ok(self.conv_node(x, path, shape, &weight, Some(&bias)))
-    }
-
-    /// A convolution with a bias and without normalisation.
-    pub fn conv_with_bias(&mut self, x: &str, path: &str, shape: ConvShape) -> Result<Value> {
-        let weight = self.parameter(&format!("{path}.weight"))?;
-        let bias = self.parameter(&format!("{path}.bias"))?;
-        let bias = self.constant(&format!("{path}.bias"), &[shape.outputs], &bias);
-        Ok(self.conv_node(x, path, shape, &weight, Some(&bias)))
-    }
-
-    fn conv_node(
-        &mut self,
-        x: &str,
-        path: &str,
-        shape: ConvShape,
-        weight: &[f32],
-        bias: Option<&Value>,
-    ) -> Value {
-        let dims = [shape.outputs, shape.inputs / shape.groups, shape.kernel, shape.kernel];
-        let weight = self.constant(&format!("{path}.weight"), &dims, weight);
-        let inputs: Vec<&str> = [x, &weight].into_iter().chain(bias.map(String::as_str)).collect();
-        let padding = shape.kernel / 2;
+        let bias = bias.map(|bias| self.constant(&bias_name, &[shape.outputs], &bias));
+        let weight = self.constant(&weight_name, &dims, &weight);
+        let inputs: Vec<&str> = [x, &weight].into_iter().chain(bias.as_deref()).collect();
         let attributes = vec![
             ints("kernel_shape", &[shape.kernel; 2]),
-            ints("pads", &[padding; 4]),
+            ints("pads", &[shape.kernel / 2; 4]),
             ints("strides", &[shape.stride; 2]),
             int("group", shape.groups),
         ];
-        self.node("Conv", &inputs, attributes)
+        Ok(self.node("Conv", &inputs, attributes))
     }
 
     /// A batch normalisation without a convolution before it. ONNX Runtime runs the node faster than a

@@ -5,6 +5,7 @@ mod scope;
 
 pub(super) use facts::Facts;
 
+use super::int8::variant::Comparison;
 use super::measurements::Line;
 use super::parity::Parity;
 use crate::config::provenance::NOT_STATED;
@@ -19,7 +20,7 @@ use crate::measure::consistency::depth::DepthConsistency;
 use crate::measure::evaluate::{ECE_NOTE, named_groups, rows};
 use anyhow::Result;
 use cxr::DecisionPolicy;
-use cxr::bundle::{Manifest, Variant};
+use cxr::bundle::{Manifest, Measured, Variant};
 use minijinja::context;
 use minijinja::value::{Serde, Value};
 use serde_json::json;
@@ -28,6 +29,8 @@ use std::collections::BTreeMap;
 const TEMPLATES: &Templates = &[
     ("card.md", include_str!("templates/card.md.j2")),
     ("decision.md", include_str!("templates/decision.md.j2")),
+    ("int8.md", include_str!("templates/int8.md.j2")),
+    ("recalibration.md", include_str!("templates/recalibration.md.j2")),
     ("intended_use.md", include_str!("templates/intended_use.md.j2")),
 ];
 /// Least area under the ROC curve from which the card names a property of the files as predicting the class.
@@ -144,7 +147,7 @@ fn decision_values(variant: &Variant) -> Value {
     context! { thresholds => thresholds(&variant.policy), ..Value::from(Serde(variant)) }
 }
 
-fn rendered(template: &str, values: Value) -> Result<String> {
+pub(crate) fn rendered(template: &str, values: Value) -> Result<String> {
     let mut environment = markdown::environment(TEMPLATES)?;
     environment.add_filter("stated", |statement: Option<String>| match statement {
         Some(statement) => statement.trim().to_owned(),
@@ -155,6 +158,18 @@ fn rendered(template: &str, values: Value) -> Result<String> {
 
 pub(crate) fn intended_use(manifest: &Manifest) -> Result<String> {
     rendered("intended_use.md", manifest_values(manifest))
+}
+
+/// The section about the int8 variant, against fp32 on the select fold.
+pub(crate) fn int8(variant: &Variant, comparison: &Comparison) -> Result<String> {
+    let Measured { value, ci95: [low, high], .. } = comparison.figures.ece;
+    let values = context! {
+        variant => Serde(variant),
+        comparison => Serde(comparison),
+        figures => Serde(rows(&comparison.figures)),
+        ece_note => (!(low..=high).contains(&value)).then_some(ECE_NOTE),
+    };
+    rendered("int8.md", values)
 }
 
 pub(crate) fn decision(variant: &Variant) -> Result<String> {

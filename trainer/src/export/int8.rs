@@ -3,10 +3,9 @@
 pub mod variant;
 
 use super::contents::{BundleFiles, GRAPH};
-use super::golden;
-use crate::export::int8::variant::{Comparison, Fp32Model, GRAPH_INT8, Int8, Quantised, VARIANT_INT8};
+use super::{card, golden};
+use crate::export::int8::variant::{Fp32Model, GRAPH_INT8, Int8, Quantised, VARIANT_INT8};
 use crate::measure::calibrate::Calibrated;
-use crate::measure::evaluate::{ECE_NOTE, rows};
 use crate::progress::say;
 use crate::train::trained::TrainedRun;
 use anyhow::{Context, Result};
@@ -48,43 +47,8 @@ pub(super) fn add(
     };
     let golden = golden::golden(&mut session, super::input_size(config), golden::TOLERANCE_INT8, files)?;
     let variant = Variant { golden, ..variant };
-    let section = section(&variant, &comparison);
+    let section = card::int8(&variant, &comparison)?;
     manifest.variants.insert(VARIANT_INT8.to_owned(), variant);
     files.insert(GRAPH_INT8.to_owned(), graph);
     Ok(Some(section))
-}
-
-pub(crate) fn section(variant: &Variant, comparison: &Comparison) -> String {
-    let Comparison { n_ranges, weight_bits, n, n_flipped, mean_difference, figures } = comparison;
-    let (calibration, policy) = (&variant.calibration, &variant.policy);
-    let mut text = format!(
-        "{HEADING}\n\
-         The same network in 8-bit operations, for CPUs; {weight_bits}-bit weights, ranges from {n_ranges} images of the train fold. It has its\n\
-         own calibration, operating point and golden outputs.\n\n\
-         - Probability: sigmoid({:.4} x logit {:+.4}). Operating point: {:.4}, by the rule of fp32. Review band: {:.4} to {:.4}.\n  \
-           Out of distribution: scores above {:.3}.\n\
-         - Against fp32 on select: {n_flipped} of {n} decisions differ; the probability differs by {mean_difference:.4} on average.\n",
-        calibration.scale,
-        calibration.bias,
-        policy.threshold,
-        policy.review_band.low,
-        policy.review_band.high,
-        policy.ood_threshold
-    );
-    if let Some(scale) = &variant.heatmap {
-        text += &format!("- Heatmaps: on a scale of its own, from {:.3} to {:.3}.\n", scale.low, scale.high);
-    }
-    if let Some(batch) = variant.fixed_batch {
-        text += &format!("- Runs in batches of {batch} only: in other batches the last bits differ.\n");
-    }
-    let [low, high] = figures.ece.ci95;
-    if !(low..=high).contains(&figures.ece.value) {
-        text += &format!("- {ECE_NOTE}\n");
-    }
-    text.push_str("\n| int8 on select | value | 95 % interval | n |\n|---|---|---|---|\n");
-    for (figure, measured) in rows(figures) {
-        let [low, high] = measured.ci95;
-        text += &format!("| {figure} | {:.4} | {low:.4} to {high:.4} | {} |\n", measured.value, measured.n);
-    }
-    text
 }

@@ -3,10 +3,10 @@
 use super::revision::{Request, Revision};
 use crate::bundle::verify::golden_pixels;
 use crate::config::Config;
+use crate::export::int8::HEADING;
 use crate::export::int8::variant::{Fp32Model, GRAPH_INT8, Int8, Quantised, VARIANT_INT8};
-use crate::export::int8::{HEADING, section};
 use crate::export::section::with_section;
-use crate::export::{VARIANT, golden};
+use crate::export::{VARIANT, card, golden};
 use anyhow::{Context, Result, bail};
 use cxr::bundle::Variant;
 use runtime::Runtime;
@@ -42,7 +42,7 @@ pub fn quantise_bundle(config: &Config, request: &Request<'_>) -> Result<()> {
     let golden = golden.collect::<Result<_>>()?;
     let variant = Variant { golden, ..variant };
     let mut revision = Revision::of(bundle, request)?;
-    revision.card = with_section(&revision.card, HEADING, &section(&variant, &comparison));
+    revision.card = with_section(&revision.card, HEADING, &card::int8(&variant, &comparison)?);
     revision.files.insert(GRAPH_INT8.to_owned(), graph);
     revision.manifest.variants.insert(VARIANT_INT8.to_owned(), variant);
     revision.install(&config.tracking, request)

@@ -9,6 +9,7 @@ mod rows;
 use crate::bundle;
 use crate::config::Config;
 use crate::export;
+use crate::markdown::measured;
 use crate::measure::calibrate::comparison;
 use crate::measure::calibrate::policy::{self, Rule};
 use crate::measure::calibrate::{Scored, probabilities};
@@ -160,14 +161,10 @@ fn report(found: &Recalibration, labelled: &Labelled, labels: &[String; 2]) {
         say(format!("rows skipped: {}", labelled.skipped()));
     }
     for (name, figures) in [("before", &found.before), ("after, cross-validated", &found.after)] {
-        let Measured { value, ci95: [low, high], .. } = figures.ece;
-        say(format!(
-            "{name:<24} ECE {value:.4} [{low:.4}, {high:.4}]  log loss {:.4}",
-            figures.log_loss.value
-        ));
+        let (ece, log_loss) = (measured(&figures.ece), figures.log_loss.value);
+        say(format!("{name:<24} ECE {ece}  log loss {log_loss:.4}"));
     }
-    let Measured { value, ci95: [low, high], .. } = found.improvement;
-    say(format!("log loss decreases by {value:.4} [{low:.4}, {high:.4}]"));
+    say(format!("log loss decreases by {}", measured(&found.improvement)));
 }
 
 /// Reasons against the new calibration.
@@ -222,6 +219,6 @@ fn apply(
     revision.files.insert(FILE.to_owned(), export::json(found)?);
     // The verdict was on the old calibration and operating point. The card still states it.
     revision.files.remove(verdict::FILE);
-    revision.card = card::recalibrated(&revision.card, found, (&policy, objections), &manifest.labels);
+    revision.card = card::recalibrated(&revision.card, found, (&policy, objections), &manifest.labels)?;
     Ok(())
 }

@@ -18,6 +18,7 @@ use cxr::bundle::{FoldEvaluation, ModelContract, Variant};
 use cxr::embedding::EmbeddingReference;
 use policy::Rule;
 use runtime::{Runtime, Session, SessionOptions};
+use serde::Serialize;
 
 /// Name and precision of the variant.
 pub const VARIANT_INT8: &str = "int8";
@@ -55,7 +56,7 @@ pub struct Quantised {
 }
 
 /// int8 against fp32 on the select fold, each with its own calibration and operating point.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize)]
 pub struct Comparison {
     /// Images of the train fold from which the ranges were taken.
     pub n_ranges: usize,

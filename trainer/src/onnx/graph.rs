@@ -90,13 +90,8 @@ impl<'a> GraphBuilder<'a> {
         let bias = bias.map(|bias| self.constant(&bias_name, &[shape.outputs], &bias));
         let weight = self.constant(&weight_name, &dims, &weight);
         let inputs: Vec<&str> = [x, &weight].into_iter().chain(bias.as_deref()).collect();
-        let attributes = vec![
-            ints("kernel_shape", &[shape.kernel; 2]),
-            ints("pads", &[shape.kernel / 2; 4]),
-            ints("strides", &[shape.stride; 2]),
-            int("group", shape.groups),
-        ];
-        Ok(self.node("Conv", &inputs, attributes))
+        let window = conv_window(&[shape.kernel; 2], shape.kernel / 2, &[shape.stride; 2], shape.groups);
+        Ok(self.node("Conv", &inputs, window))
     }
 
     /// A batch normalisation without a convolution before it. ONNX Runtime runs the node faster than a
@@ -149,6 +144,12 @@ fn value_info(spec: &TensorSpec) -> Result<ValueInfoProto> {
     let shape = Some(TensorShapeProto { dim: spec.shape.iter().map(dimension).collect() });
     let tensor_type = Some(TensorTypeProto { elem_type, shape });
     Ok(ValueInfoProto { name: spec.name.clone(), r#type: Some(TypeProto { tensor_type }) })
+}
+
+/// Attributes of a convolution with equal padding on all sides.
+pub fn conv_window(kernel: &[i64], padding: i64, strides: &[i64], groups: i64) -> Vec<AttributeProto> {
+    let sides = [ints("kernel_shape", kernel), ints("pads", &[padding; 4]), ints("strides", strides)];
+    sides.into_iter().chain([int("group", groups)]).collect()
 }
 
 pub fn int(name: &str, value: i64) -> AttributeProto {

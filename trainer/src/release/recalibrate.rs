@@ -47,13 +47,13 @@ pub fn recalibrate(config: &Config, request: &Request) -> Result<()> {
     ensure!(!same_folder(paths.out, paths.bundle), "--out: must not be the folder of --bundle");
     let bundle = bundle::open(paths.bundle, None)?;
     let mut revision = Revision::of(&bundle, paths)?;
-    let (name, _) = bundle.variant(None)?;
-    let ancestors = ancestors(&bundle)?;
-    let expected = Expected { bundle_digests: &ancestors, variant: name, labels: &bundle.manifest().labels };
+    let ((variant, _), ancestors, labels) =
+        (bundle.variant(None)?, ancestors(&bundle)?, &bundle.manifest().labels);
+    let expected = Expected { bundle_digests: &ancestors, variant, labels };
     let labelled = Labelled::read(request.labels, &expected)?;
     let (found, policy) = fit(config, request, &bundle, &labelled, ancestors.clone())?;
-    report(&found, &labelled, &bundle.manifest().labels);
-    let objections = objections(&found, config, &bundle.manifest().labels);
+    report(&found, &labelled, labels);
+    let objections = objections(&found, config, labels);
     ensure!(
         request.force || objections.is_empty(),
         "{}; keep the bundle, collect more labels, or pass --force, which the card will state",

@@ -12,7 +12,7 @@ use cxr_trainer::onnx::quantise::quantise;
 use prost::Message;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use runtime::{ModelOutputs, Runtime, Session, SessionOptions};
+use runtime::{ModelOutputs, Runtime, Session};
 use serde_json::Value;
 use std::path::Path;
 
@@ -20,14 +20,9 @@ use std::path::Path;
 const BATCHES: usize = 1000;
 const MAX_BATCH: usize = 8;
 
-fn runtime() -> Runtime {
-    Runtime::load(&onnxruntime()).unwrap()
-}
-
 fn session(bundle: &Bundle, variant: &str) -> Session {
     let (_, variant) = bundle.variant(Some(variant)).unwrap();
-    let graph = bundle.file(&variant.file).unwrap();
-    runtime().session(graph, &bundle.manifest().model, &SessionOptions::default()).unwrap()
+    cxr_trainer::bundle::session(bundle, variant, &onnxruntime()).unwrap()
 }
 
 fn phantoms(n: u64, bundle: &Bundle) -> Vec<Vec<u8>> {
@@ -120,9 +115,10 @@ fn only_graphs_of_this_program_are_quantised() {
     let bundle = open(&repository().join("models/default"), None).unwrap();
     let graph = bundle.file("model.onnx").unwrap();
     let image = vec![128; 224 * 224];
+    let runtime = Runtime::load(&onnxruntime()).unwrap();
     let refused = |graph: &[u8], n_images: usize, bits: u32, expected: &str| {
         let images = std::iter::repeat_n(image.as_slice(), n_images);
-        let error = format!("{:#}", quantise(&runtime(), graph, images, (224, 224), bits).unwrap_err());
+        let error = format!("{:#}", quantise(&runtime, graph, images, (224, 224), bits).unwrap_err());
         assert!(error.contains(expected), "{error}");
     };
     refused(b"\xff\xff", 1, 7, "not an ONNX file");

@@ -1,7 +1,7 @@
 //! Rewrites a float graph, exactly up to rounding, so that every layer has an integer kernel.
 
 use super::graph::{Graph, attribute, integer, integers, is_padded, node, parameters};
-use crate::onnx::graph::{int, ints, norm_as_affine};
+use crate::onnx::graph::{conv_window, int, norm_as_affine};
 use crate::onnx::proto::{NodeProto, code};
 use anyhow::{Context, Result, ensure};
 
@@ -86,13 +86,8 @@ fn pool_before_projection(graph: &mut Graph) -> Result<()> {
         let n_taps = kernel.iter().product::<i64>();
         let weights = vec![1.0 / n_taps as f32; (channels * n_taps) as usize];
         graph.set_floats(&weight_name, &[&[channels, 1], &kernel[..]].concat(), &weights);
-        let attributes = vec![
-            ints("kernel_shape", &kernel),
-            ints("pads", &[0; 4]),
-            ints("strides", &strides),
-            int("group", channels),
-        ];
-        graph.nodes[pool] = node("Conv", &[&input, &weight_name], attributes, &mean);
+        let window = conv_window(&kernel, 0, &strides, channels);
+        graph.nodes[pool] = node("Conv", &[&input, &weight_name], window, &mean);
         graph.nodes[conv].input[0] = mean;
         graph.nodes[conv].output[0] = pooled;
         graph.nodes.swap(conv, pool);
@@ -124,13 +119,8 @@ fn normalisations_as_convolutions(graph: &mut Graph) -> Result<()> {
         let (weight_name, bias_name) = (format!("{output}.scale"), format!("{output}.shift"));
         graph.set_floats(&weight_name, &[n, 1, 1, 1], &scale);
         graph.set_floats(&bias_name, &[n], &shift);
-        let attributes = vec![
-            ints("kernel_shape", &[1; 2]),
-            ints("pads", &[0; 4]),
-            ints("strides", &[1; 2]),
-            int("group", n),
-        ];
-        graph.nodes[index] = node("Conv", &[x, &weight_name, &bias_name], attributes, &output);
+        let window = conv_window(&[1; 2], 0, &[1; 2], n);
+        graph.nodes[index] = node("Conv", &[x, &weight_name, &bias_name], window, &output);
     }
     Ok(())
 }

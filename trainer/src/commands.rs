@@ -2,7 +2,6 @@
 
 pub(crate) mod benchmark;
 pub(crate) mod consistency;
-pub(crate) mod eda;
 pub(crate) mod evaluate;
 pub(crate) mod explain;
 pub(crate) mod export;
@@ -14,7 +13,6 @@ pub(crate) mod release;
 pub(crate) mod report;
 pub(crate) mod robustness;
 pub(crate) mod run;
-pub(crate) mod split;
 pub(crate) mod track;
 pub(crate) mod tune;
 pub(crate) mod verify;

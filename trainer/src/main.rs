@@ -6,13 +6,15 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 use commands::options::{RevisionOptions, RunOptions, VerifyOptions};
 use commands::{
-    benchmark, consistency, eda, evaluate, explain, export, init, recalibrate, register, release, report,
-    robustness, run, split, track, tune, verify,
+    benchmark, consistency, evaluate, explain, export, init, recalibrate, register, release, report,
+    robustness, run, track, tune, verify,
 };
+use cxr_trainer::data::eda::eda;
+use cxr_trainer::data::split::split;
 use cxr_trainer::measure::calibrate::calibrate;
 use cxr_trainer::release::complete::complete_bundle;
 use cxr_trainer::release::quantise::quantise_bundle;
-use cxr_trainer::run::allocator;
+use cxr_trainer::run::{RunDirectory, allocator};
 use cxr_trainer::train::train;
 
 /// Trains, calibrates, evaluates and exports a classifier of chest radiographs.
@@ -145,8 +147,14 @@ fn main() -> Result<()> {
     allocator::keep_freed_memory();
     match Cli::parse().command {
         Command::Init(arguments) => init::run(&arguments),
-        Command::Eda(options) => eda::run(options),
-        Command::Split(options) => split::run(&options),
+        Command::Eda(options) => {
+            let (index, run) = (options.index()?, options.open()?);
+            eda(&run.config, &index, &run.run, run.device).map(drop)
+        }
+        Command::Split(options) => {
+            let (index, config) = (options.index()?, options.config()?);
+            split(&config, &index, &RunDirectory::open(&options.run, &config)?).map(drop)
+        }
         Command::Train(options) => {
             let run = options.open()?;
             train(&run.config, &run.run, run.device)

@@ -4,6 +4,7 @@ use anyhow::Result;
 use clap::Args;
 use cxr_trainer::bundle::verify::public_key;
 use cxr_trainer::config::Config;
+use cxr_trainer::data::index::Index;
 use cxr_trainer::measure::calibrate::Calibrated;
 use cxr_trainer::release::revision::Request;
 use cxr_trainer::run::RunDirectory;
@@ -66,6 +67,13 @@ pub(crate) struct RunOptions {
 impl RunOptions {
     pub(crate) fn config(&self) -> Result<Config> {
         self.data.config()
+    }
+
+    /// The data, to be read before `open`, which freezes the run directory even if the configuration does not fit
+    /// the data.
+    pub(crate) fn index(&self) -> Result<Index> {
+        RunDirectory::check_place(&self.run)?;
+        Index::of(&self.config()?)
     }
 
     /// Checks first that the configuration states everything that a bundle needs.

@@ -8,7 +8,6 @@ use clap::Args;
 use cxr_trainer::data::census::Census;
 use cxr_trainer::data::eda::eda;
 use cxr_trainer::data::folds::{Fold, Folds};
-use cxr_trainer::data::index::Index;
 use cxr_trainer::data::split::split;
 use cxr_trainer::export::{compare_originals, signing_key};
 use cxr_trainer::measure::calibrate::{Calibrated, calibrate, check_enough};
@@ -21,7 +20,6 @@ use cxr_trainer::progress::say;
 use cxr_trainer::release::destinations::Destinations;
 use cxr_trainer::release::{record_verdict, release};
 use cxr_trainer::report::{Form, report};
-use cxr_trainer::run::RunDirectory;
 use cxr_trainer::train::train;
 use cxr_trainer::train::trained::TrainedRun;
 
@@ -50,10 +48,7 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: Arguments) -> Result<()> {
     let Arguments { options, output, reporting, reason, replace, release: Reason { release_reason } } =
         arguments;
-    RunDirectory::check_place(&options.run)?;
-    let config = options.config()?;
-    // Read first: opening freezes the run directory, even with a configuration that does not fit the data.
-    let index = Index::of(&config)?;
+    let index = options.index()?;
     let opened = options.open_for_bundle()?;
     let (config, run) = (&opened.config, &opened.run);
     let (mut paths, reports) = (output.paths(config, run, None), reporting.reports(run));

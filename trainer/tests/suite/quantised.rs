@@ -204,8 +204,7 @@ fn a_run_is_exported_with_both_variants_and_a_bundle_gets_one_later() {
 
     // Exported with both variants at once: the same int8 graph, and other answers need another version.
     std::fs::write(workbench.config(), &config).unwrap();
-    let mut command = workbench.command("export");
-    let printed = fail(command.arg("--onnxruntime").arg(onnxruntime()));
+    let printed = fail(workbench.command("export").arg("--onnxruntime").arg(onnxruntime()));
     assert!(printed.contains("--bump"), "{printed}");
     let both = export("int8: true", &["--bump", "minor"]);
     assert_eq!(both.file("model-int8.onnx"), later.file("model-int8.onnx"));
@@ -213,8 +212,8 @@ fn a_run_is_exported_with_both_variants_and_a_bundle_gets_one_later() {
 
     // Other data has other folds.
     let other = Workbench::new(8, 1);
-    let mut command = other.revise("quantise", &bundle, &workbench.path().join("other"));
-    let printed = fail(command.arg("--data").arg(other.data()));
+    let out = workbench.path().join("other");
+    let printed = fail(other.revise("quantise", &bundle, &out).arg("--data").arg(other.data()));
     assert!(printed.contains("do not give the folds"), "{printed}");
     refuse_too_many_flips(&workbench, &config);
 }

@@ -157,27 +157,25 @@ fn unsigned_changes_are_refused() {
 #[test]
 fn a_signed_bundle_with_other_outputs_is_refused() {
     let key = signing_key(&repository().join("config/development-signing-key.pem")).unwrap();
-    let printed = |edit: &dyn Fn(&Copied, &mut Manifest)| {
+    let refused = |expected: [&str; 2], edit: &dyn Fn(&Copied, &mut Manifest)| {
         let copied = Copied::new();
         let manifest = copied.edit_manifest(|manifest| edit(&copied, manifest));
         copied.sign(&manifest, &key);
         let mut command = Command::new(env!("CARGO_BIN_EXE_cxr-trainer"));
         command.current_dir(repository()).arg("verify").arg(copied.folder.path());
-        fail(command.arg("--public-key").arg(public_key_file()).arg("--onnxruntime").arg(onnxruntime()))
+        command.arg("--public-key").arg(public_key_file()).arg("--onnxruntime").arg(onnxruntime());
+        let printed = fail(&mut command);
+        assert!(expected.iter().all(|text| printed.contains(text)), "{expected:?}: {printed}");
     };
-    let variant = |manifest: &mut Manifest, shift: f32| {
-        manifest.variants.values_mut().for_each(|variant| variant.golden[1].logit += shift);
-    };
-    let golden = printed(&|_, manifest| variant(manifest, 0.5));
-    assert!(golden.contains("FAILED   golden fp32") && golden.contains("phantom-1.png"), "{golden}");
-    let bytes = printed(&|copied, _| std::fs::write(copied.file("model.onnx"), b"no graph").unwrap());
-    assert!(bytes.contains("FAILED   graph fp32") && bytes.contains("model.onnx"), "{bytes}");
-    let cam = printed(&|_, manifest| manifest.model.outputs[1].shape[3] = Some(9));
-    assert!(cam.contains("FAILED   graph fp32") && cam.contains("cam"), "{cam}");
-    let version = printed(&|_, manifest| manifest.version = "1.0".into());
-    assert!(version.contains("FAILED   manifest") && version.contains("not a semantic version"), "{version}");
-    let renamed = printed(&|_, manifest| manifest.version = "9.9.9".into());
-    assert!(renamed.contains("FAILED   model card") && renamed.contains("another bundle"), "{renamed}");
+    refused(["FAILED   golden fp32", "phantom-1.png"], &|_, manifest| {
+        manifest.variants.values_mut().for_each(|variant| variant.golden[1].logit += 0.5);
+    });
+    refused(["FAILED   graph fp32", "model.onnx"], &|copied, _| {
+        std::fs::write(copied.file("model.onnx"), b"no graph").unwrap();
+    });
+    refused(["FAILED   graph fp32", "cam"], &|_, manifest| manifest.model.outputs[1].shape[3] = Some(9));
+    refused(["FAILED   manifest", "not a semantic version"], &|_, manifest| manifest.version = "1.0".into());
+    refused(["FAILED   model card", "another bundle"], &|_, manifest| manifest.version = "9.9.9".into());
 }
 
 #[test]

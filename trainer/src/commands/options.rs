@@ -69,8 +69,7 @@ impl RunOptions {
         self.data.config()
     }
 
-    /// The data, to be read before `open`, which freezes the run directory even if the configuration does not fit
-    /// the data.
+    /// The data. Read it before `open`, which freezes the run directory even if configuration and data do not fit.
     pub(crate) fn index(&self) -> Result<Index> {
         RunDirectory::check_place(&self.run)?;
         Index::of(&self.config()?)

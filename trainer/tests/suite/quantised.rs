@@ -218,7 +218,7 @@ fn a_run_is_exported_with_both_variants_and_a_bundle_gets_one_later() {
     refuse_too_many_flips(&workbench, &config);
 }
 
-/// `quantise` wrote the next version into a folder beside; `recalibrate` needs another version for its other answers.
+/// `quantise` wrote the next version into a folder beside: `recalibrate` needs another one.
 fn recalibrate_beside(workbench: &Workbench, digest: &str) {
     let labels = workbench.path().join("labels.csv");
     std::fs::write(&labels, site_labels(400, 0.5, 1.2, digest)).unwrap();

@@ -1,6 +1,6 @@
 //! Rows of the audit log: from `cxr-service audit export` (NDJSON, the row beside its labels) and from
-//! `GET /v1/predictions?format=ndjson` or `csv` (the current label among the columns). They are read one at a time,
-//! because a log can be larger than memory.
+//! `GET /v1/predictions?format=ndjson` or `csv` (the current label among the columns). They are read one at a
+//! time, because a log can be larger than memory.
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Map, Value};

@@ -48,8 +48,8 @@ pub fn encode(architecture: Architecture, parameters: &NamedTensors, size: (u32,
     graph.finish(&contract.input, &contract.outputs)
 }
 
-/// `(x / 255 - mean) / deviation` as a product and a sum, whose `[1, 3, 1, 1]` constants turn one channel into
-/// three. It cannot be folded into the first convolution, which pads with zeros after the normalisation.
+/// `(x / 255 - mean) / deviation` as a product and a sum, whose `[1, 3, 1, 1]` constants make one channel
+/// three. It cannot be folded into the first convolution, whose zero padding follows the normalisation.
 fn normalise(graph: &mut GraphBuilder) -> Value {
     let grey = graph.node("Cast", &["image"], vec![int("to", i64::from(code::FLOAT))]);
     let scale = IMAGENET_DEVIATION.map(|deviation| 1.0 / (255.0 * deviation));

@@ -69,7 +69,7 @@ impl RunOptions {
         self.data.config()
     }
 
-    /// The data. Read it before `open`, which freezes the run directory even if configuration and data do not fit.
+    /// Read before `open`, which freezes the run directory even if configuration and data do not fit.
     pub(crate) fn index(&self) -> Result<Index> {
         RunDirectory::check_place(&self.run)?;
         Index::of(&self.config()?)

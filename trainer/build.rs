@@ -1,4 +1,4 @@
-//! Tells the program which libtorch and which compiler it was built with, and where that libtorch lies.
+//! Passes the versions of libtorch and the compiler to the program, and links with the path of libtorch.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use std::process::Command;
 fn main() {
     println!("cargo:rerun-if-env-changed=LIBTORCH");
     println!("cargo:rerun-if-changed=build.rs");
-    // torch-sys passes on the folder that it links against.
+    // Set by torch-sys: the folder that it links against.
     let libraries = env::var_os("DEP_TCH_LIBTORCH_LIB").map(PathBuf::from);
     let version = libraries
         .as_deref()
@@ -23,7 +23,7 @@ fn main() {
     );
     println!("cargo:rustc-env=RUSTC_VERSION={compiler}");
     if let Some(libraries) = libraries {
-        // Used where LD_LIBRARY_PATH does not say otherwise.
+        // LD_LIBRARY_PATH takes precedence.
         println!("cargo:rustc-link-arg=-Wl,-rpath,{}", libraries.display());
     }
 }

@@ -1,24 +1,18 @@
-//! The commands: one file each, from arguments to a call of the library.
+//! One file for each command that is more than a call of the library.
 
 pub(crate) mod benchmark;
-pub(crate) mod calibrate;
-pub(crate) mod complete;
 pub(crate) mod consistency;
-pub(crate) mod eda;
 pub(crate) mod evaluate;
 pub(crate) mod explain;
 pub(crate) mod export;
 pub(crate) mod init;
-pub(crate) mod quantise;
+pub(crate) mod options;
 pub(crate) mod recalibrate;
 pub(crate) mod register;
 pub(crate) mod release;
 pub(crate) mod report;
 pub(crate) mod robustness;
 pub(crate) mod run;
-pub(crate) mod shared;
-pub(crate) mod split;
 pub(crate) mod track;
-pub(crate) mod train;
 pub(crate) mod tune;
 pub(crate) mod verify;

@@ -1,16 +1,17 @@
-//! Export: a trained, calibrated and evaluated run as a signed bundle. Nothing is written where the service looks until
-//! ONNX Runtime has reproduced the network and every file is there.
+//! Export: a trained, calibrated and evaluated run as a signed bundle. The bundle's folder changes only after
+//! ONNX Runtime has reproduced the network and `verify` has accepted the complete bundle.
 
 pub(crate) mod card;
 mod contents;
-mod delivery;
-mod further;
 pub(crate) mod golden;
+mod install;
 pub mod int8;
+mod measurements;
 pub mod parity;
 pub(crate) mod section;
 
-use crate::bundle::version::{Bump, InPlace, next};
+use crate::bundle::version::{Bump, ExistingBundle, next};
+use crate::config::Config;
 use crate::data::folds::Fold;
 use crate::files;
 use crate::measure::calibrate::Calibrated;
@@ -27,58 +28,49 @@ use card::{Card, Facts};
 pub(crate) use card::{NO_ORIGINALS, thresholds};
 use contents::digest;
 pub(crate) use contents::{BundleFiles, GRAPH, VARIANT, json, seal};
-use cxr::bundle::{Evaluation, Golden, Manifest, Provenance, SCHEMA_VERSION, Variant, key_id};
+use cxr::bundle::{
+    Evaluation, FoldEvaluation, Golden, Manifest, Provenance, SCHEMA_VERSION, Variant, key_id,
+};
 use cxr::heatmap::HeatmapScale;
-pub use delivery::Delivered;
-pub(crate) use delivery::deliver;
 use ed25519_dalek::SigningKey;
 use ed25519_dalek::pkcs8::DecodePrivateKey;
+pub use install::Installed;
+pub(crate) use install::{ensure_replaceable, install};
 use parity::Parity;
 use runtime::{Runtime, Session, SessionOptions};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// Where things are on this machine.
 #[derive(Debug, Clone)]
 pub struct ExportPaths {
-    /// The bundle's folder; replaced when it exists.
+    /// Folder of the bundle. An existing bundle is replaced.
     pub bundle: PathBuf,
     /// Ed25519 private key, PKCS#8 PEM.
     pub signing_key: PathBuf,
-    /// ONNX Runtime's shared library.
     pub onnxruntime: PathBuf,
-    /// Raises the version of the bundle that is in place.
+    /// Increments the version of the existing bundle.
     pub bump: Option<Bump>,
     /// The technical report, which becomes the bundle's `REPORT.md`.
     pub report: Option<PathBuf>,
 }
 
-/// Exports the run.
-///
-/// # Errors
-/// When parity fails, an evaluation is missing, the bundle is too large, or `verify` refuses it.
-pub fn export(trained: &TrainedRun, calibrated: &Calibrated, paths: &ExportPaths) -> Result<Delivered> {
+pub fn export(trained: &TrainedRun, calibrated: &Calibrated, paths: &ExportPaths) -> Result<Installed> {
     let key = signing_key(&paths.signing_key)?;
-    let architecture = trained.config.model.architecture;
-    let size = (trained.config.preprocess.width, trained.config.preprocess.height);
-    let graph = onnx::encode(architecture, &trained.network.named_tensors(), size)?;
     let runtime = Runtime::load(&paths.onnxruntime)?;
-    let contract = onnx::contract(architecture, size);
-    let mut session = runtime.session(&graph, &contract, &SessionOptions::default())?;
-    let parity = prove_parity(trained, &mut session)?;
+    let (graph, mut session) = graph_of(trained, &runtime)?;
+    let parity = measure_parity(trained, &mut session)?;
+    let figures = |fold: Fold| -> Result<Option<FoldEvaluation>> {
+        Ok(EvaluationFile::load(trained, calibrated, fold)?.map(|file| file.figures))
+    };
     let evaluation = Evaluation {
-        select: evaluation(trained, calibrated, Fold::Select)?
-            .context("run `cxr-trainer evaluate --fold select` first")?
-            .figures,
-        calibrate: evaluation(trained, calibrated, Fold::Calibrate)?
-            .context("run `cxr-trainer evaluate --fold calibrate` first")?
-            .figures,
-        test: evaluation(trained, calibrated, Fold::Test)?.map(|file| file.figures),
+        select: figures(Fold::Select)?.context("run `cxr-trainer evaluate --fold select` first")?,
+        calibrate: figures(Fold::Calibrate)?.context("run `cxr-trainer evaluate --fold calibrate` first")?,
+        test: figures(Fold::Test)?,
     };
     let consistency = consistency(trained, calibrated, &mut session)?;
-    let in_place = InPlace::read(&paths.bundle)?;
+    let existing = ExistingBundle::read(&paths.bundle)?;
     let mut files = BundleFiles::new();
-    let golden = golden::golden(&mut session, size, golden::TOLERANCE, &mut files)?;
+    let golden = golden::golden(&mut session, input_size(trained.config), golden::TOLERANCE, &mut files)?;
     files.insert(GRAPH.to_owned(), graph);
     files.insert(Manifest::REFERENCE.to_owned(), json(&calibrated.reference)?);
     let pixels = trained.pixels(Fold::Select)?;
@@ -91,10 +83,10 @@ pub fn export(trained: &TrainedRun, calibrated: &Calibrated, paths: &ExportPaths
     )?;
     let mut manifest = manifest(trained, calibrated, evaluation, (golden, found.maps.scale.clone().ok()))?;
     let int8 = int8::add(trained, calibrated, &runtime, &mut manifest, &mut files)?;
-    // A version depends on what every variant answers.
+    // The version depends on the answers of every variant.
     manifest.files = files.iter().map(|(name, bytes)| (name.clone(), digest(bytes))).collect();
-    manifest.version = next(in_place.as_ref(), &manifest, paths.bump)?.to_string();
-    let further = further::measurements(trained, calibrated)?;
+    manifest.version = next(existing.as_ref(), &manifest, paths.bump)?.to_string();
+    let measurements = measurements::of(trained, calibrated)?;
     let deep = consistency.as_ref().and_then(|consistency| consistency.deep.as_ref());
     let sections: Vec<String> = [card::depth_section(deep), found.maps.section(), found.referred_section()]
         .into_iter()
@@ -107,7 +99,7 @@ pub fn export(trained: &TrainedRun, calibrated: &Calibrated, paths: &ExportPaths
         facts: &facts,
         consistency: consistency.as_ref(),
         parity: &parity,
-        further: &further,
+        measurements: &measurements,
         sections: &sections,
         key: &key_id(&key.verifying_key()),
     };
@@ -120,48 +112,52 @@ pub fn export(trained: &TrainedRun, calibrated: &Calibrated, paths: &ExportPaths
     let n_bytes: usize = files.values().map(Vec::len).sum();
     let limit = trained.config.export.max_bytes;
     ensure!(n_bytes <= limit, "the bundle has {n_bytes} bytes, trainer.export.max_bytes allows {limit}");
-    deliver(&paths.bundle, &files, &key, &paths.onnxruntime)
+    install(&paths.bundle, &files, &key, &paths.onnxruntime)
 }
 
-/// An Ed25519 private key, PKCS#8 PEM.
 pub fn signing_key(file: &Path) -> Result<SigningKey> {
     let pem = std::fs::read_to_string(file).with_context(|| {
         format!(
-            "{}: cannot be read; pass --signing-key FILE, or set trainer.export.signing_key to the private key that signs",
+            "{}: cannot be read; pass --signing-key FILE, or set trainer.export.signing_key to the private key",
             file.display()
         )
     })?;
     SigningKey::from_pkcs8_pem(&pem)
-        .with_context(|| format!("{}: is no Ed25519 key in PKCS#8 PEM", file.display()))
+        .with_context(|| format!("{}: not an Ed25519 key in PKCS#8 PEM", file.display()))
 }
 
-/// Compares untouched originals with their copies through ONNX Runtime, as `export` does, and writes `consistency.json`.
+/// The part of `export` that compares the originals with their copies and writes `consistency.json`.
 pub fn compare_originals(
     trained: &TrainedRun,
     calibrated: &Calibrated,
     onnxruntime: &Path,
 ) -> Result<Option<Consistency>> {
-    let architecture = trained.config.model.architecture;
-    let size = (trained.config.preprocess.width, trained.config.preprocess.height);
-    let graph = onnx::encode(architecture, &trained.network.named_tensors(), size)?;
-    let contract = onnx::contract(architecture, size);
-    let mut session = Runtime::load(onnxruntime)?.session(&graph, &contract, &SessionOptions::default())?;
+    let (_, mut session) = graph_of(trained, &Runtime::load(onnxruntime)?)?;
     consistency(trained, calibrated, &mut session)
 }
 
-fn evaluation(trained: &TrainedRun, calibrated: &Calibrated, fold: Fold) -> Result<Option<EvaluationFile>> {
-    EvaluationFile::load(trained, calibrated, fold)
+/// The network as an ONNX file, and a session that runs it.
+fn graph_of(trained: &TrainedRun, runtime: &Runtime) -> Result<(Vec<u8>, Session)> {
+    let (architecture, size) = (trained.config.model.architecture, input_size(trained.config));
+    let graph = onnx::encode(architecture, &trained.network.named_tensors(), size)?;
+    let session = runtime.session(&graph, &onnx::contract(architecture, size), &SessionOptions::default())?;
+    Ok((graph, session))
 }
 
-/// Compares on the first images of the select fold and on phantoms.
-fn prove_parity(trained: &TrainedRun, session: &mut Session) -> Result<Parity> {
+/// Columns and rows of the network's input.
+const fn input_size(config: &Config) -> (u32, u32) {
+    (config.preprocess.width, config.preprocess.height)
+}
+
+/// On the first images of the select fold and on phantoms.
+fn measure_parity(trained: &TrainedRun, session: &mut Session) -> Result<Parity> {
     const N_REAL: usize = 16;
-    let (width, height) = (trained.config.preprocess.width, trained.config.preprocess.height);
+    let size = input_size(trained.config);
     let real = trained.pixels(Fold::Select)?;
     let mut images: Vec<Vec<u8>> =
         (0..real.len().min(N_REAL)).map(|position| real.image(position).to_vec()).collect();
-    images.extend(golden::SEEDS.map(|seed| golden::phantom(seed, (width, height))));
-    let parity = parity::compare(&trained.network, session, &images, (width, height))?;
+    images.extend(golden::SEEDS.map(|seed| golden::phantom(seed, size)));
+    let parity = parity::compare(&trained.network, session, &images, size)?;
     say(parity.to_string());
     parity.check()?;
     Ok(parity)
@@ -173,7 +169,7 @@ fn consistency(
     session: &mut Session,
 ) -> Result<Option<Consistency>> {
     let Some(originals) = trained.config.export.originals.as_ref().filter(|folder| folder.is_dir()) else {
-        say("originals against copies: not measured, trainer.export.originals names no folder");
+        say("originals against copies: not measured, trainer.export.originals is not a folder");
         return Ok(None);
     };
     let mut scorer = Scorer {
@@ -197,9 +193,7 @@ fn manifest(
     (golden, heatmap): (Vec<Golden>, Option<HeatmapScale>),
 ) -> Result<Manifest> {
     let config = trained.config;
-    let size = (config.preprocess.width, config.preprocess.height);
-    let environment =
-        Environment::load(&trained.run.file(""))?.context("the run holds no environment.json")?;
+    let environment = Environment::load(&trained.run.file(""))?.context("the run has no environment.json")?;
     let variant = Variant {
         file: GRAPH.to_owned(),
         precision: VARIANT.to_owned(),
@@ -216,7 +210,7 @@ fn manifest(
         created: now()?,
         git_commit: environment.git_commit.clone(),
         files: BTreeMap::new(),
-        model: onnx::contract(config.model.architecture, size),
+        model: onnx::contract(config.model.architecture, input_size(config)),
         labels: config.labels(),
         intended_use: config.export.intended_use.clone(),
         acceptance: config.acceptance,

@@ -1,5 +1,5 @@
-//! Our networks as ONNX graphs: uint8 grey in, normalisation inside, logits, class activation map and embedding out.
-//! Each function follows the `forward` of its namesake in `model`; `parity` proves that it does.
+//! Our networks as ONNX graphs: uint8 grey levels in, logits, class activation map and embedding out. Each
+//! function follows the `forward` of its namesake in `model`; `export::parity` checks that.
 
 pub mod graph;
 pub mod proto;
@@ -14,7 +14,7 @@ use cxr::bundle::{ModelContract, TensorSpec};
 use graph::{GraphBuilder, Value, int, ints};
 use proto::code;
 
-/// The tensors of a network's graph for inputs of `size` columns and rows.
+/// Inputs and outputs of the graph; `size`: columns and rows of the input.
 pub fn contract(architecture: Architecture, size: (u32, u32)) -> ModelContract {
     let tensor = |name: &str, dtype: &str, sides: &[u32]| TensorSpec {
         name: name.to_owned(),
@@ -33,10 +33,6 @@ pub fn contract(architecture: Architecture, size: (u32, u32)) -> ModelContract {
     }
 }
 
-/// Encodes a network as an ONNX file.
-///
-/// # Errors
-/// When the parameters are not those of the architecture.
 pub fn encode(architecture: Architecture, parameters: &NamedTensors, size: (u32, u32)) -> Result<Vec<u8>> {
     let mut graph = GraphBuilder::new(architecture.name(), parameters);
     let x = normalise(&mut graph);
@@ -52,15 +48,12 @@ pub fn encode(architecture: Architecture, parameters: &NamedTensors, size: (u32,
     graph.finish(&contract.input, &contract.outputs)
 }
 
-/// `(x / 255 - mean) / deviation` as one product and one sum, whose `[1, 3, 1, 1]` constants turn one channel into
-/// three. It cannot be folded into the first convolution: the zeros of its padding come after the normalisation.
+/// `(x / 255 - mean) / deviation` as a product and a sum, whose `[1, 3, 1, 1]` constants make one channel
+/// three. It cannot be folded into the first convolution, whose zero padding follows the normalisation.
 fn normalise(graph: &mut GraphBuilder) -> Value {
     let grey = graph.node("Cast", &["image"], vec![int("to", i64::from(code::FLOAT))]);
     let scale = IMAGENET_DEVIATION.map(|deviation| 1.0 / (255.0 * deviation));
-    let mut shift = [0.0; 3];
-    for (channel, value) in shift.iter_mut().enumerate() {
-        *value = -IMAGENET_MEAN[channel] / IMAGENET_DEVIATION[channel];
-    }
+    let shift = std::array::from_fn::<f32, 3, _>(|c| -IMAGENET_MEAN[c] / IMAGENET_DEVIATION[c]);
     let scale = graph.constant("normalise.scale", &[1, 3, 1, 1], &scale);
     let shift = graph.constant("normalise.shift", &[1, 3, 1, 1], &shift);
     let scaled = graph.node("Mul", &[&grey, &scale], vec![]);
@@ -206,17 +199,13 @@ fn excitation(
     block: &efficientnet::BlockShape,
 ) -> Result<Value> {
     let mean = graph.node("GlobalAveragePool", &[x], vec![]);
-    let squeezed = graph.conv_with_bias(
-        &mean,
-        &format!("{path}.fc1"),
+    let (squeeze, expand) = (
         ConvShape::dense(block.hidden, block.squeezed(), 1),
-    )?;
-    let squeezed = swish(graph, &squeezed);
-    let expanded = graph.conv_with_bias(
-        &squeezed,
-        &format!("{path}.fc2"),
         ConvShape::dense(block.squeezed(), block.hidden, 1),
-    )?;
+    );
+    let squeezed = graph.conv(&mean, &format!("{path}.fc1"), squeeze, None)?;
+    let squeezed = swish(graph, &squeezed);
+    let expanded = graph.conv(&squeezed, &format!("{path}.fc2"), expand, None)?;
     let gate = graph.node("Sigmoid", &[&expanded], vec![]);
     Ok(graph.node("Mul", &[x, &gate], vec![]))
 }

@@ -12,7 +12,6 @@ use crate::model::{Architecture, Network, Precision, weights};
 use crate::onnx::quantise::batches::try_batches;
 use crate::onnx::quantise::quantise;
 use crate::progress::say;
-use crate::release::origin::ensure_no_files;
 use crate::run::environment::{Environment, now};
 use crate::train::score::Scores;
 use anyhow::{Context, Result, ensure};
@@ -45,7 +44,7 @@ pub struct Request<'a> {
 fn ensure_replaceable(folder: &Path) -> Result<()> {
     let file = folder.join(MANIFEST);
     if !file.exists() {
-        return ensure_no_files(folder);
+        return export::ensure_replaceable(folder);
     }
     let bytes = std::fs::read(&file).with_context(|| format!("{}: cannot be read", file.display()))?;
     let manifest: Value =
@@ -107,7 +106,7 @@ pub fn make_bundle(config: &Config, request: &Request) -> Result<()> {
     let mut manifest = manifest(config, request, contract, variants, evaluation)?;
     files.insert(Manifest::CARD.to_owned(), card(&manifest, &key).into_bytes());
     export::seal(&mut manifest, &mut files, &key)?;
-    export::deliver(request.out, &files, &key, request.onnxruntime).map(drop)
+    export::install(request.out, &files, &key, request.onnxruntime).map(drop)
 }
 
 /// A random network takes its batch normalisation statistics from the phantoms: activations are then as large

@@ -1,5 +1,4 @@
-//! Verification of a released bundle: signature, digests, manifest, graph, golden outputs and maps. Needs
-//! only the bundle.
+//! Verifies a released bundle: signature, digests, manifest, graph, golden outputs, activation maps.
 
 mod graph;
 mod outputs;
@@ -13,22 +12,20 @@ use ed25519_dalek::VerifyingKey;
 use ed25519_dalek::pkcs8::DecodePublicKey;
 use std::path::{Path, PathBuf};
 
-/// A public key in SPKI PEM.
 pub fn public_key(file: &Path) -> Result<VerifyingKey> {
     let pem = std::fs::read_to_string(file).with_context(|| format!("{}: cannot be read", file.display()))?;
     VerifyingKey::from_public_key_pem(&pem)
-        .with_context(|| format!("{}: is no Ed25519 public key in PEM", file.display()))
+        .with_context(|| format!("{}: not an Ed25519 public key in PEM", file.display()))
 }
 
-/// Checks a bundle until something does not match. Without a key nobody knows who made it; without ONNX Runtime its graph
-/// is only read.
+/// Stops at the first failure. Skips the signature without a key, the outputs without ONNX Runtime.
 pub fn verify(folder: &Path, key: Option<&VerifyingKey>, onnxruntime: Option<&Path>) -> Verification {
     let mut table = Verification::default();
-    make(&mut table, folder, key, onnxruntime);
+    check_all(&mut table, folder, key, onnxruntime);
     table
 }
 
-fn make(
+fn check_all(
     table: &mut Verification,
     folder: &Path,
     key: Option<&VerifyingKey>,
@@ -36,7 +33,7 @@ fn make(
 ) -> Option<()> {
     let bundle = open(table, folder, key)?;
     let manifest = bundle.manifest();
-    table.check("nothing else", nothing_else(folder, manifest))?;
+    table.check("nothing else", only_listed_files(folder, manifest))?;
     for (name, variant) in &manifest.variants {
         table.check(&format!("graph {name}"), graph::check(&bundle, variant))?;
         match onnxruntime {
@@ -47,7 +44,7 @@ fn make(
     Some(())
 }
 
-/// Signature, manifest, digests, model card and reference, in the order in which [`Bundle::open`] looks at them.
+/// [`Bundle::open`] checks signature, manifest, digests, model card and reference, in this order.
 fn open(table: &mut Verification, folder: &Path, key: Option<&VerifyingKey>) -> Option<Bundle> {
     let opened = super::read(folder, key);
     let (n_before, name) = opened.as_ref().err().map_or((5, ""), stage);
@@ -72,24 +69,24 @@ fn open(table: &mut Verification, folder: &Path, key: Option<&VerifyingKey>) -> 
     match opened {
         Ok(bundle) => Some(bundle),
         Err(error) => {
-            let mut told = format!("{:#}", anyhow::Error::from(error));
-            if told.contains("signed by key") {
-                told.push_str("; pass the public key of whoever signed it with --public-key");
+            let mut message = format!("{:#}", anyhow::Error::from(error));
+            if message.contains("signed by key") {
+                message.push_str("; pass the public key of the signer with --public-key");
             }
-            table.check(name, Err(anyhow!(told)))?;
+            table.check(name, Err(anyhow!(message)))?;
             None
         }
     }
 }
 
-/// How many of signature, manifest, digests and model card were right before this was wrong, and what it belongs to.
+/// The number of checks that passed before this error, and the name of the one that failed.
 fn stage(error: &BundleError) -> (usize, &'static str) {
     match error {
         BundleError::Signature { .. } => (0, "signature"),
         BundleError::Json { file, .. } | BundleError::Read { file, .. } if file == SIGNATURE => {
             (0, "signature")
         }
-        // A manifest that is missing or absurdly large is refused before its signature is looked at.
+        // A manifest that is missing or too large fails before the signature is checked.
         BundleError::Read { file, .. } if file == MANIFEST => (0, "manifest"),
         BundleError::Manifest { what } if what.starts_with("larger") => (0, "manifest"),
         BundleError::Card { .. } => (3, "model card"),
@@ -99,8 +96,7 @@ fn stage(error: &BundleError) -> (usize, &'static str) {
     }
 }
 
-/// Every file in the folder is one that the manifest lists.
-fn nothing_else(folder: &Path, manifest: &Manifest) -> Result<String> {
+fn only_listed_files(folder: &Path, manifest: &Manifest) -> Result<String> {
     let mut folders = vec![PathBuf::new()];
     while let Some(below) = folders.pop() {
         let path = folder.join(&below);
@@ -116,8 +112,11 @@ fn nothing_else(folder: &Path, manifest: &Manifest) -> Result<String> {
             }
             let text = name.to_string_lossy();
             let listed = manifest.files.contains_key(text.as_ref()) || text == MANIFEST || text == SIGNATURE;
-            ensure!(listed, "{text}: is not listed in {MANIFEST}: nobody vouches for it; remove it");
-            ensure!(kind.is_file(), "{text}: is a link or a device, no file");
+            ensure!(
+                listed,
+                "{text}: not listed in {MANIFEST}, so the signature does not cover it; remove it"
+            );
+            ensure!(kind.is_file(), "{text}: not a regular file");
         }
     }
     Ok("every file is listed".to_owned())

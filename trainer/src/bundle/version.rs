@@ -1,26 +1,25 @@
-//! Semantic versions of bundles: a name and version stand for one set of answers.
+//! Semantic versions of bundles. Bundles of the same name and version give the same answers.
 
+use crate::files;
 use anyhow::{Context, Result, bail, ensure};
 use clap::ValueEnum;
 use cxr::bundle::{MANIFEST, Manifest, sha256_hex};
 use semver::{BuildMetadata, Prerelease, Version};
 use serde_json::{Value, json};
-use std::io::ErrorKind;
 use std::path::Path;
 
-/// Which part of the version goes up.
+/// The part of the version to increment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Bump {
-    /// Same interface, intended use and weights: a repair.
+    /// Same interface, intended use and weights.
     Patch,
     /// Same interface and intended use; other weights, calibration or variants.
     Minor,
-    /// Another intended use or another interface.
+    /// Another interface or intended use.
     Major,
 }
 
 impl Bump {
-    /// The next version.
     pub(crate) fn of(self, version: &Version) -> Version {
         let Version { major, minor, patch, .. } = *version;
         let (major, minor, patch) = match self {
@@ -34,9 +33,9 @@ impl Bump {
     }
 }
 
-/// A bundle in a folder, as far as versions need it.
+/// The bundle in a folder, as far as versions need it.
 #[derive(Debug)]
-pub struct InPlace {
+pub struct ExistingBundle {
     name: String,
     version: Version,
     /// Digest of the default variant's graph.
@@ -44,18 +43,11 @@ pub struct InPlace {
     answers: String,
 }
 
-impl InPlace {
-    /// Reads as much of its manifest as versions need, so that a bundle of an older layout still counts. None where there is
-    /// no bundle.
+impl ExistingBundle {
+    /// None without a manifest. Reads only what versions need, so that bundles of older schemas count.
     pub fn read(folder: &Path) -> Result<Option<Self>> {
         let file = folder.join(MANIFEST);
-        let bytes = match std::fs::read(&file) {
-            Ok(bytes) => bytes,
-            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
-                return Ok(None);
-            }
-            Err(error) => return Err(error).with_context(|| format!("{}: cannot be read", file.display())),
-        };
+        let Some(bytes) = files::read_if_exists(&file)? else { return Ok(None) };
         let read = || -> Result<Self> {
             let manifest: Value = serde_json::from_slice(&bytes)?;
             let text = |key: &str| manifest[key].as_str().with_context(|| format!("no {key}"));
@@ -64,27 +56,23 @@ impl InPlace {
             Ok(Self { name: text("name")?.to_owned(), version, graph, answers: answers_of(&manifest)? })
         };
         read().map(Some).with_context(|| {
-            format!(
-                "{}: not the manifest of a bundle; move the folder away or name another one",
-                file.display()
-            )
+            format!("{}: not a bundle's manifest; move the folder away or name another one", file.display())
         })
     }
 
-    /// Whether it has the name and version of the other bundle, and gives other answers.
+    /// Whether it has the same name and version and gives other answers.
     pub(crate) fn contradicts(&self, manifest: &Manifest, answers: &str) -> bool {
         self.name == manifest.name && self.version.to_string() == manifest.version && self.answers != answers
     }
 
-    /// Its version, where it is a later one of the same name.
+    /// Its version, if it has the same name and is later.
     pub(crate) fn later(&self, manifest: &Manifest, version: &Version) -> Option<&Version> {
         (self.name == manifest.name && self.version.cmp_precedence(version).is_gt()).then_some(&self.version)
     }
 
-    /// The refusal of other answers under its version.
-    fn taken(&self, what: &str, configured: &Version) -> String {
+    fn conflict(&self, what: &str, configured: &Version) -> String {
         format!(
-            "{} {} is in place with {what}, and a released version never changes: release this one as {} with --bump, or raise trainer.export.version ({configured})",
+            "{} {} exists with {what}, and a released version never changes: release this one as {} with --bump, or raise trainer.export.version ({configured})",
             self.name,
             self.version,
             Bump::Minor.of(&self.version)
@@ -104,10 +92,10 @@ fn default_graph(manifest: &Value) -> Value {
     manifest["files"][file]["sha256"].clone()
 }
 
-/// Digest of everything that decides what a bundle answers: of each variant the graph, calibration, policy, heatmap scale and batch;
-/// what images become on their way to the graph, which are accepted and which referred, and the names of the classes.
+/// Digest of what determines the answers: graph, calibration, policy, heatmap scale and batch of each
+/// variant; preprocessing, acceptance, reference, intended use, class names and the default variant.
 pub fn answers(manifest: &Manifest) -> Result<String> {
-    // As the manifest's file gives it: made from a 32-bit number directly, a `Value` has other digits.
+    // By way of text, as in the file: a `Value` made from an f32 directly has other digits.
     answers_of(&serde_json::from_slice(&serde_json::to_vec(manifest)?)?)
 }
 
@@ -126,43 +114,36 @@ fn answers_of(manifest: &Value) -> Result<String> {
     Ok(sha256_hex(&serde_json::to_vec(&answers)?))
 }
 
-/// The version that a run would be released as, as far as that is known before it is trained. `own` says whether the bundle in
-/// place came from this very run.
-///
-/// # Errors
-/// When the version is not semantic, or a run with other weights could not follow the bundle in place.
+/// The version of a release before training; `own`: the existing bundle came from this run.
 pub fn expected(
-    in_place: Option<&InPlace>,
+    existing: Option<&ExistingBundle>,
     own: bool,
     name: &str,
     configured: &str,
     bump: Option<Bump>,
 ) -> Result<Version> {
     let configured = semantic(configured)?;
-    let Some(old) = in_place.filter(|old| old.name == name) else {
-        ensure!(bump.is_none(), "--bump: no bundle {name} is in place whose version could go up");
+    let Some(old) = existing.filter(|old| old.name == name) else {
+        ensure!(bump.is_none(), "--bump: there is no bundle {name} whose version to increment");
         return Ok(configured);
     };
     match bump {
         Some(bump) => Ok(bump.of(&old.version)),
         None if own || configured > old.version => Ok(configured.max(old.version.clone())),
-        None => bail!(old.taken("other weights", &configured)),
+        None => bail!(old.conflict("other weights", &configured)),
     }
 }
 
-/// The version of a bundle whose manifest says the configured one and lists its graphs and its reference among its files.
-///
-/// # Errors
-/// When the version is not semantic, belongs to a bundle with other answers, or is older than the one in place.
-pub fn next(in_place: Option<&InPlace>, manifest: &Manifest, bump: Option<Bump>) -> Result<Version> {
+/// The version of a bundle whose manifest has the configured version and lists the graphs and the reference.
+pub fn next(existing: Option<&ExistingBundle>, manifest: &Manifest, bump: Option<Bump>) -> Result<Version> {
     let configured = semantic(&manifest.version)?;
-    let Some(old) = in_place.filter(|old| old.name == manifest.name) else {
-        ensure!(bump.is_none(), "--bump: no bundle {} is in place whose version could go up", manifest.name);
+    let Some(old) = existing.filter(|old| old.name == manifest.name) else {
+        ensure!(bump.is_none(), "--bump: there is no bundle {} whose version to increment", manifest.name);
         return Ok(configured);
     };
     if answers(manifest)? == old.answers {
-        // The same model, perhaps with another card: only a version that somebody asks for is another one.
-        return Ok(if configured > old.version { configured } else { old.version.clone() });
+        // The same model, perhaps with another card, keeps its version unless a later one is configured.
+        return Ok(configured.max(old.version.clone()));
     }
     match bump {
         Some(bump) => Ok(bump.of(&old.version)),
@@ -174,7 +155,7 @@ pub fn next(in_place: Option<&InPlace>, manifest: &Manifest, bump: Option<Bump>)
             } else {
                 "other weights"
             };
-            bail!(old.taken(what, &configured))
+            bail!(old.conflict(what, &configured))
         }
     }
 }

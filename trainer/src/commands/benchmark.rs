@@ -1,6 +1,6 @@
 //! `cxr-trainer benchmark training` and `cxr-trainer benchmark bundle`.
 
-use super::shared::{Common, MakingArguments};
+use super::options::{ConfigOptions, OpenRun, RunOptions, SigningOptions};
 use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
 use cxr_trainer::benchmark::bundle::{Request, make_bundle};
@@ -33,7 +33,7 @@ enum What {
 #[derive(Debug, Args)]
 struct Training {
     #[command(flatten)]
-    common: Common,
+    options: RunOptions,
     /// Rounds, each with a block of full steps and a block of bare steps.
     #[arg(long, default_value_t = 9)]
     rounds: usize,
@@ -60,11 +60,9 @@ struct Bundle {
     #[arg(long)]
     weights: Option<PathBuf>,
     #[command(flatten)]
-    making: MakingArguments,
-    /// YAML file whose section `trainer` overrides the defaults. Repeatable; later files override earlier
-    /// ones.
-    #[arg(long, value_name = "FILE")]
-    config: Vec<PathBuf>,
+    signing: SigningOptions,
+    #[command(flatten)]
+    config: ConfigOptions,
 }
 
 fn architecture(name: &str) -> Result<Architecture> {
@@ -75,20 +73,19 @@ fn architecture(name: &str) -> Result<Architecture> {
 
 pub(crate) fn run(arguments: Arguments) -> Result<()> {
     match arguments.what {
-        What::Training(Training { common, rounds, steps, memory_images }) => {
-            let opened = common.open()?;
-            let plan = Plan { rounds, steps, memory_images };
-            measure_training(&opened.config, &opened.run, opened.device, &plan).map(drop)
+        What::Training(Training { options, rounds, steps, memory_images }) => {
+            let OpenRun { config, run, device, .. } = &options.open()?;
+            measure_training(config, run, *device, &Plan { rounds, steps, memory_images }).map(drop)
         }
         What::Bundle(bundle) => {
-            let config = Config::load(&bundle.config, None)?;
+            let config = Config::load(&bundle.config.files, None)?;
             let request = Request {
                 architecture: bundle.architecture,
                 seed: bundle.seed,
                 weights: bundle.weights.as_deref(),
                 out: &bundle.out,
-                signing_key: bundle.making.signing_key(&config),
-                onnxruntime: &bundle.making.onnxruntime,
+                signing_key: bundle.signing.signing_key(&config),
+                onnxruntime: &bundle.signing.onnxruntime,
             };
             make_bundle(&config, &request)
         }

@@ -1,6 +1,6 @@
 //! `cxr-trainer consistency`.
 
-use super::shared::{BundleArguments, Common};
+use super::options::{BundleOptions, RunOptions};
 use anyhow::{Context, Result};
 use clap::Args;
 use cxr_trainer::measure::consistency::{Consistency, FILE, Scorer};
@@ -11,18 +11,18 @@ use std::path::PathBuf;
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
     #[command(flatten)]
-    common: Common,
+    options: RunOptions,
     #[command(flatten)]
-    bundle: BundleArguments,
+    bundle: BundleOptions,
     /// Folder of the originals. Default: trainer.export.originals.
     #[arg(long)]
     originals: Option<PathBuf>,
 }
 
 pub(crate) fn run(arguments: Arguments) -> Result<()> {
-    let config = arguments.common.config()?;
+    let config = arguments.options.config()?;
     let folder = arguments.bundle.bundle.or_else(|| config.export.directory.clone());
-    let folder = folder.unwrap_or_else(|| arguments.common.run.join(BUNDLE));
+    let folder = folder.unwrap_or_else(|| arguments.options.run.join(BUNDLE));
     let originals = arguments.originals.or_else(|| config.export.originals.clone());
     let originals = originals.context("--originals: name the folder of the originals")?;
     let bundle = bundle::open(&folder, None)?;
@@ -31,8 +31,8 @@ pub(crate) fn run(arguments: Arguments) -> Result<()> {
     let mut scorer = Scorer::of_bundle(&bundle, variant, &mut session);
     let consistency = Consistency::measure(&mut scorer, &config.data, &originals, &config.data.root)?;
     consistency.report();
-    if arguments.common.run.is_dir() {
-        files::write_json(&arguments.common.run.join(FILE), &consistency)?;
+    if arguments.options.run.is_dir() {
+        files::write_json(&arguments.options.run.join(FILE), &consistency)?;
     }
     Ok(())
 }

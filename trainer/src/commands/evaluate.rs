@@ -1,10 +1,9 @@
 //! `cxr-trainer evaluate`.
 
-use super::shared::Common;
+use super::options::RunOptions;
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 use cxr_trainer::data::folds::Fold;
-use cxr_trainer::measure::calibrate::Calibrated;
 use cxr_trainer::measure::evaluate::evaluate;
 use cxr_trainer::measure::evaluate::external::evaluate_external;
 use cxr_trainer::measure::evaluate::released::evaluate_bundle;
@@ -13,7 +12,7 @@ use std::path::PathBuf;
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
     #[command(flatten)]
-    common: Common,
+    options: RunOptions,
     /// Images to evaluate.
     #[arg(long, value_enum, default_value = "test")]
     fold: Images,
@@ -62,13 +61,12 @@ pub(crate) fn run(arguments: Arguments) -> Result<()> {
     let (fold, reason) = (arguments.fold.fold(), arguments.reason.as_deref());
     if let (Some(bundle), Some(library)) = (&arguments.bundle, &arguments.onnxruntime) {
         let fold = fold.context("--fold external needs a run; --bundle supports the other folds")?;
-        let config = arguments.common.config()?;
-        let places = (bundle.as_path(), arguments.output.as_deref());
-        return evaluate_bundle(&config, places, library, fold, reason).map(drop);
+        let config = arguments.options.config()?;
+        let folders = (bundle.as_path(), arguments.output.as_deref());
+        return evaluate_bundle(&config, folders, library, fold, reason).map(drop);
     }
-    let opened = arguments.common.open()?;
-    let trained = opened.trained()?;
-    let calibrated = Calibrated::load(trained.run, &trained.weights_sha256)?;
+    let opened = arguments.options.open()?;
+    let (trained, calibrated) = opened.calibrated()?;
     match fold {
         Some(fold) => evaluate(&trained, &calibrated, fold, reason).map(drop),
         None => evaluate_external(&trained, &calibrated).map(drop),

@@ -1,13 +1,13 @@
 //! `cxr-trainer export`.
 
-use super::shared::{BundleArguments, Common};
+use super::options::{BundleOptions, RunOptions};
 use anyhow::Result;
 use clap::Args;
 use cxr_trainer::bundle::version::Bump;
 use cxr_trainer::config::Config;
 use cxr_trainer::export::{ExportPaths, export};
 use cxr_trainer::measure::calibrate::Calibrated;
-use cxr_trainer::release::names::Names;
+use cxr_trainer::release::destinations::Destinations;
 use cxr_trainer::run::RunDirectory;
 use cxr_trainer::train::trained::TrainedRun;
 use std::path::PathBuf;
@@ -15,22 +15,21 @@ use std::path::PathBuf;
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
     #[command(flatten)]
-    pub(crate) common: Common,
+    options: RunOptions,
     #[command(flatten)]
-    pub(crate) output: Output,
+    output: Output,
     /// Technical report to include as the bundle's REPORT.md.
     #[arg(long)]
-    pub(crate) report: Option<PathBuf>,
+    report: Option<PathBuf>,
     /// Allows replacing the bundle of another run.
     #[arg(long)]
-    pub(crate) replace: bool,
+    replace: bool,
 }
 
-/// Where a bundle goes and who signs it.
 #[derive(Debug, Args)]
 pub(crate) struct Output {
     #[command(flatten)]
-    bundle: BundleArguments,
+    bundle: BundleOptions,
     /// Ed25519 private key (PKCS#8 PEM). Default: trainer.export.signing_key.
     #[arg(long)]
     signing_key: Option<PathBuf>,
@@ -53,31 +52,32 @@ impl Output {
     }
 }
 
-pub(crate) fn run(arguments: Arguments) -> Result<()> {
-    let Arguments { common, output, report, replace } = arguments;
-    let opened = common.open_for_bundle()?;
-    let trained = opened.trained()?;
-    let paths = output.paths(&opened.config, &opened.run, report);
-    names(&trained, &paths, replace, false).check()?;
-    let calibrated = Calibrated::load(trained.run, &trained.weights_sha256)?;
-    export(&trained, &calibrated, &paths).map(drop)
+impl Arguments {
+    /// Opens the run, checks the destinations before anything is computed, and writes.
+    pub(crate) fn run(
+        self,
+        registers: bool,
+        write: impl FnOnce(&TrainedRun, &Calibrated, &ExportPaths) -> Result<()>,
+    ) -> Result<()> {
+        let Self { options, output, report, replace } = self;
+        let opened = options.open_for_bundle()?;
+        let trained = opened.trained()?;
+        let paths = output.paths(&opened.config, &opened.run, report);
+        let destinations = Destinations {
+            config: trained.config,
+            run: trained.run,
+            index: &trained.index,
+            bundle: &paths.bundle,
+            bump: paths.bump,
+            reports: None,
+            registers,
+            replace,
+        };
+        destinations.check()?;
+        write(&trained, &Calibrated::load(trained.run, &trained.weights_sha256)?, &paths)
+    }
 }
 
-/// What an export takes.
-pub(crate) fn names<'a>(
-    trained: &'a TrainedRun,
-    paths: &'a ExportPaths,
-    replace: bool,
-    registers: bool,
-) -> Names<'a> {
-    Names {
-        config: trained.config,
-        run: trained.run,
-        index: &trained.index,
-        bundle: &paths.bundle,
-        bump: paths.bump,
-        reports: None,
-        registers,
-        replace,
-    }
+pub(crate) fn run(arguments: Arguments) -> Result<()> {
+    arguments.run(false, |trained, calibrated, paths| export(trained, calibrated, paths).map(drop))
 }

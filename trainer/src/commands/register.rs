@@ -1,33 +1,25 @@
 //! `cxr-trainer register`.
 
+use super::options::{ConfigOptions, VerifyOptions};
 use anyhow::Result;
 use clap::Args;
-use cxr_trainer::bundle::verify::public_key;
 use cxr_trainer::config::Config;
 use cxr_trainer::release::register_bundle;
 use std::path::PathBuf;
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
-    /// Folder of the bundle.
-    bundle: PathBuf,
+    #[command(flatten)]
+    verify: VerifyOptions,
     /// Run directory to register it under. Default: a new one.
     #[arg(long)]
     run: Option<PathBuf>,
-    /// YAML file whose section `trainer` overrides the defaults. Repeatable; later files override earlier ones.
-    #[arg(long, value_name = "FILE")]
-    config: Vec<PathBuf>,
-    /// Ed25519 public key (PEM). Refuses a bundle that this key did not sign.
-    #[arg(long)]
-    public_key: Option<PathBuf>,
-    /// Path of ONNX Runtime's shared library. Without it, the graph is read but not run.
-    #[arg(long, env = "ORT_DYLIB_PATH")]
-    onnxruntime: Option<PathBuf>,
+    #[command(flatten)]
+    config: ConfigOptions,
 }
 
-pub(crate) fn run(arguments: &Arguments) -> Result<()> {
-    let config = Config::load(&arguments.config, None)?;
-    let key = arguments.public_key.as_deref().map(public_key).transpose()?;
-    let Arguments { bundle, run, onnxruntime, .. } = arguments;
-    register_bundle(&config.tracking, bundle, run.as_deref(), key.as_ref(), onnxruntime.as_deref()).map(drop)
+pub(crate) fn run(Arguments { verify, run, config }: &Arguments) -> Result<()> {
+    let tracking = Config::load(&config.files, None)?.tracking;
+    let (key, library) = (verify.public_key()?, verify.onnxruntime.as_deref());
+    register_bundle(&tracking, &verify.bundle, run.as_deref(), key.as_ref(), library).map(drop)
 }

@@ -1,6 +1,6 @@
 //! `cxr-trainer report`.
 
-use super::shared::Common;
+use super::options::RunOptions;
 use anyhow::{Result, ensure};
 use clap::Args;
 use cxr_trainer::release::origin::Origin;
@@ -13,9 +13,9 @@ use std::path::PathBuf;
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
     #[command(flatten)]
-    common: Common,
+    options: RunOptions,
     #[command(flatten)]
-    pub(crate) options: Options,
+    contents: Contents,
     /// Omits figures and links to them, as in a bundle.
     #[arg(long, conflicts_with = "without_images")]
     text_alone: bool,
@@ -24,9 +24,8 @@ pub(crate) struct Arguments {
     replace: bool,
 }
 
-/// Where the report goes, and what it holds besides the run.
 #[derive(Debug, Args)]
-pub(crate) struct Options {
+pub(crate) struct Contents {
     /// Folder for REPORT.md and its figures. Default: `report` in the run directory.
     #[arg(long)]
     reports: Option<PathBuf>,
@@ -47,7 +46,7 @@ pub(crate) struct Options {
     ablation: Option<PathBuf>,
 }
 
-impl Options {
+impl Contents {
     pub(crate) fn reports(&self, run: &RunDirectory) -> PathBuf {
         self.reports.clone().unwrap_or_else(|| run.report())
     }
@@ -67,13 +66,13 @@ impl Options {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
-    let folder = &arguments.common.run;
-    ensure!(folder.join("config.yaml").exists(), "{}: no such run", folder.display());
-    let config = arguments.common.config()?;
-    let run = RunDirectory::open(&arguments.common.run, &config)?;
-    let trained = TrainedRun::open(&config, &run, arguments.common.device.open()?)?;
-    let reports = arguments.options.reports(&run);
-    Origin::of(&config, &run, &trained.index)?.ensure_report_may_go(&run, &reports, arguments.replace)?;
-    let form = if arguments.text_alone { Form::TextAlone } else { arguments.options.form() };
-    report(&trained, &arguments.options.elsewhere(), &reports, form).map(drop)
+    let Arguments { options, contents, text_alone, replace } = arguments;
+    ensure!(options.run.join("config.yaml").exists(), "{}: no such run", options.run.display());
+    let config = options.config()?;
+    let run = RunDirectory::open(&options.run, &config)?;
+    let trained = TrainedRun::open(&config, &run, options.device.open()?)?;
+    let reports = contents.reports(&run);
+    Origin::of(&config, &run, &trained.index)?.ensure_report_replaceable(&run, &reports, *replace)?;
+    let form = if *text_alone { Form::TextAlone } else { contents.form() };
+    report(&trained, &contents.elsewhere(), &reports, form).map(drop)
 }

@@ -1,11 +1,10 @@
 //! `cxr-trainer robustness`.
 
-use super::shared::Common;
+use super::options::RunOptions;
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 use cxr::analysis::corrupt::MAX_SEVERITY;
 use cxr_trainer::files;
-use cxr_trainer::measure::calibrate::Calibrated;
 use cxr_trainer::measure::robustness::compare::{COMPARISON, compare};
 use cxr_trainer::measure::robustness::model::ModelUnderTest;
 use cxr_trainer::measure::robustness::{Part, robustness};
@@ -14,7 +13,7 @@ use std::path::PathBuf;
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
     #[command(flatten)]
-    common: Common,
+    options: RunOptions,
     /// What to measure. Default: everything.
     #[arg(long, value_enum, value_delimiter = ',')]
     parts: Vec<Part>,
@@ -38,12 +37,12 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: Arguments) -> Result<()> {
     if !arguments.compare.is_empty() {
         let rows = compare(&arguments.compare)?;
-        if arguments.common.run.is_dir() {
-            files::write_json(&arguments.common.run.join(COMPARISON), &rows)?;
+        if arguments.options.run.is_dir() {
+            files::write_json(&arguments.options.run.join(COMPARISON), &rows)?;
         }
         return Ok(());
     }
-    let config = arguments.common.config()?;
+    let config = arguments.options.config()?;
     let parts = if arguments.parts.is_empty() { Part::ALL.to_vec() } else { arguments.parts };
     let severities = if arguments.severities.is_empty() {
         config.robustness.severities.clone()
@@ -57,9 +56,8 @@ pub(crate) fn run(arguments: Arguments) -> Result<()> {
         files::create_own_folder(output)?;
         ModelUnderTest::of_bundle(&config, bundle, library, output)?
     } else {
-        let opened = arguments.common.open()?;
-        let trained = opened.trained()?;
-        let calibrated = Calibrated::load(trained.run, &trained.weights_sha256)?;
+        let opened = arguments.options.open()?;
+        let (trained, calibrated) = opened.calibrated()?;
         ModelUnderTest::of_run(trained, &calibrated, opened.device)?
     };
     robustness(&mut model, &severities, &parts).map(drop)

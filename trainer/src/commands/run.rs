@@ -1,14 +1,13 @@
-//! `cxr-trainer run`: every command in its order.
+//! `cxr-trainer run`: every step, from the data to the report.
 
+use super::options::RunOptions;
 use super::release::Reason;
-use super::shared::{Common, Opened};
 use super::{export, report as reporting};
 use anyhow::Result;
 use clap::Args;
 use cxr_trainer::data::census::Census;
 use cxr_trainer::data::eda::eda;
 use cxr_trainer::data::folds::{Fold, Folds};
-use cxr_trainer::data::index::Index;
 use cxr_trainer::data::split::split;
 use cxr_trainer::export::{compare_originals, signing_key};
 use cxr_trainer::measure::calibrate::{Calibrated, calibrate, check_enough};
@@ -18,26 +17,24 @@ use cxr_trainer::measure::explain::explain;
 use cxr_trainer::measure::robustness::model::ModelUnderTest;
 use cxr_trainer::measure::robustness::{Part, robustness};
 use cxr_trainer::progress::say;
-use cxr_trainer::release::names::Names;
-use cxr_trainer::release::{judged, release};
+use cxr_trainer::release::destinations::Destinations;
+use cxr_trainer::release::{record_verdict, release};
 use cxr_trainer::report::{Form, report};
-use cxr_trainer::run::RunDirectory;
 use cxr_trainer::train::train;
 use cxr_trainer::train::trained::TrainedRun;
 
-/// Steps, for the progress.
 const N_STEPS: usize = 9;
-/// Folder of the run in which the bundle's own copy of the report is written.
+/// Folder in the run directory for the report that goes into the bundle.
 const BUNDLE_REPORT: &str = "bundle-report";
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
     #[command(flatten)]
-    common: Common,
+    options: RunOptions,
     #[command(flatten)]
     output: export::Output,
     #[command(flatten)]
-    reporting: reporting::Options,
+    reporting: reporting::Contents,
     /// Reason for using the test fold, recorded in the ledger.
     #[arg(long, default_value = "evaluation of a complete run")]
     reason: String,
@@ -49,19 +46,17 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: Arguments) -> Result<()> {
-    let Arguments { common, output, reporting, reason, replace, release: despite } = arguments;
-    RunDirectory::check_place(&common.run)?;
-    let config = common.config()?;
-    // Before the run directory is frozen with a configuration that does not fit the data.
-    let index = Index::of(&config)?;
-    let opened = common.open_for_bundle()?;
+    let Arguments { options, output, reporting, reason, replace, release: Reason { release_reason } } =
+        arguments;
+    let index = options.index()?;
+    let opened = options.open_for_bundle()?;
     let (config, run) = (&opened.config, &opened.run);
     let (mut paths, reports) = (output.paths(config, run, None), reporting.reports(run));
-    // What would end the run hours later ends it now.
+    // Fail now on what would fail after hours of training.
     Folds::forget_stale(run, &index)?;
     signing_key(&paths.signing_key)?;
     config.model.check_weights()?;
-    let names = Names {
+    let destinations = Destinations {
         config,
         run,
         index: &index,
@@ -71,13 +66,13 @@ pub(crate) fn run(arguments: Arguments) -> Result<()> {
         registers: true,
         replace,
     };
-    names.check()?;
+    destinations.check()?;
 
     step(1, "examine the data");
     eda(config, &index, run, opened.device)?;
     step(2, "split the data");
     split(config, &index, run)?;
-    // Before a network is trained that could not be calibrated.
+    // Fail before training if the calibrate fold is too small.
     let folds = Folds::frozen(&run.folds(), &index, config)?;
     check_enough(
         &Census::new(&index, &folds, &config.data)?,
@@ -93,22 +88,24 @@ pub(crate) fn run(arguments: Arguments) -> Result<()> {
     step(5, "evaluate");
     evaluations(&trained, &calibrated, &reason)?;
     step(6, "measure robustness");
-    shaken(&opened, &calibrated)?;
+    let mut model = ModelUnderTest::of_run(opened.trained()?, &calibrated, opened.device)?;
+    robustness(&mut model, &config.robustness.severities, &Part::ALL)?;
+    drop(model);
     step(7, "explain");
     explain(&trained, &calibrated, &paths.onnxruntime)?;
     step(8, "release");
     compare_originals(&trained, &calibrated, &paths.onnxruntime)?;
     let elsewhere = reporting.elsewhere();
-    let fitness = judged(&trained, &calibrated, despite.release_reason.as_deref())?;
+    let fitness = record_verdict(&trained, &calibrated, release_reason.as_deref())?;
     let verdict = fitness.ensure_releasable();
     if verdict.is_ok() {
         paths.report = Some(report(&trained, &elsewhere, &run.file(BUNDLE_REPORT), Form::TextAlone)?);
-        release(&trained, &calibrated, &paths, despite.release_reason.as_deref())?;
+        release(&trained, &calibrated, &paths, release_reason.as_deref())?;
     } else {
         fitness.report();
     }
     step(9, "report");
-    // Also of a network that is not released: there it says why.
+    // Written even if the network is not released: it states why.
     report(&trained, &elsewhere, &reports, reporting.form())?;
     verdict
 }
@@ -119,7 +116,7 @@ fn step(number: usize, what: &str) {
 
 fn evaluations(trained: &TrainedRun, calibrated: &Calibrated, reason: &str) -> Result<()> {
     for fold in [Fold::Select, Fold::Calibrate, Fold::Test] {
-        // A run that is repeated unchanged has nothing new to see, on the test split least of all.
+        // Repeating an unchanged run must not look at the test fold again.
         if EvaluationFile::load(trained, calibrated, fold)?.is_none() {
             evaluate(trained, calibrated, fold, Some(reason))?;
         }
@@ -134,9 +131,4 @@ fn evaluations(trained: &TrainedRun, calibrated: &Calibrated, reason: &str) -> R
         _ => {}
     }
     Ok(())
-}
-
-fn shaken(opened: &Opened, calibrated: &Calibrated) -> Result<()> {
-    let mut model = ModelUnderTest::of_run(opened.trained()?, calibrated, opened.device)?;
-    robustness(&mut model, &opened.config.robustness.severities, &Part::ALL).map(drop)
 }

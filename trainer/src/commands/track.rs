@@ -1,6 +1,6 @@
 //! `cxr-trainer track`.
 
-use super::shared::Common;
+use super::options::RunOptions;
 use anyhow::{Result, ensure};
 use clap::Args;
 use cxr_trainer::progress::say;
@@ -11,18 +11,19 @@ use cxr_trainer::tracking::standing::Standing;
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
     #[command(flatten)]
-    common: Common,
+    options: RunOptions,
     /// Shows what the store has, and sends nothing.
     #[arg(long)]
     show: bool,
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
-    let (config, folder) = (arguments.common.config_without_data()?, &arguments.common.run);
+    let is_default = arguments.options.data.config.files.is_empty();
+    let (config, folder) = (arguments.options.data.config_without_data()?, &arguments.options.run);
     ensure!(folder.is_dir(), "{}: no such run", folder.display());
     if !arguments.show {
-        let mut tracker = if arguments.common.config.is_empty() {
-            // The defaults are no run's configuration, so they are neither compared with it nor sent as its parameters.
+        let mut tracker = if is_default {
+            // The defaults are not the run's configuration: do not compare or send them.
             let run = RunDirectory::found(folder)?;
             Tracker::at(&config.tracking, folder, &run.name())
         } else {
@@ -36,7 +37,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     }
     let standing = Standing::read(&config.tracking, folder)?;
     standing.report();
-    if arguments.common.config.is_empty() {
+    if is_default {
         say("this is the default destination; if the run used a configuration, pass it with --config FILE");
     }
     ensure!(

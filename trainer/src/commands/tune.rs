@@ -1,6 +1,6 @@
 //! `cxr-trainer tune`.
 
-use super::shared::Common;
+use super::options::DataOptions;
 use anyhow::{Context, Result};
 use clap::Args;
 use cxr_trainer::progress::say;
@@ -37,15 +37,8 @@ pub(crate) struct Arguments {
     /// Runs as a worker of --workers.
     #[arg(long, hide = true)]
     worker: bool,
-    /// YAML file whose section `trainer` overrides the defaults. Repeatable; later files override earlier ones.
-    #[arg(long, value_name = "FILE")]
-    config: Vec<PathBuf>,
-    /// Data set. Default: trainer.data.root.
-    #[arg(long)]
-    data: Option<PathBuf>,
-    /// Replaces ../shared/data in every path of the configuration.
-    #[arg(long, env = "CXR_DATA_DIR")]
-    data_dir: Option<PathBuf>,
+    #[command(flatten)]
+    data: DataOptions,
     /// Device: cpu, cuda or cuda:N.
     #[arg(long, default_value = "cpu")]
     device: DeviceChoice,
@@ -60,17 +53,19 @@ pub(crate) fn run(arguments: Arguments) -> Result<()> {
         say(table(&kept));
         return Ok(());
     }
-    let Arguments { config, data, data_dir, device, .. } = arguments;
-    let mut config = Common { run: study.path().to_owned(), config, data, data_dir, device }.config()?;
+    let mut config = arguments.data.config()?;
     config.tune.budget_cpu_hours = arguments.budget_cpu_hours.unwrap_or(config.tune.budget_cpu_hours);
     config.tune.max_trials = arguments.max_trials.unwrap_or(config.tune.max_trials);
     begin(&config, &study, &place)?;
     if arguments.worker || arguments.workers <= 1 {
-        let end = work(&config, &study, &place, device.open()?)?;
+        let end = work(&config, &study, &place, arguments.device.open()?)?;
         if arguments.worker {
             return Ok(());
         }
-        report(&place, &end)
+        say(table(&place.open()?.load()?.context("the study is gone")?));
+        if end == Next::OutOfBudget {
+            say("the budget is used up: continue with a larger --budget-cpu-hours");
+        }
     } else {
         let mut store = place.open()?;
         supervise(&study, store.as_mut(), arguments.workers, || {
@@ -79,14 +74,6 @@ pub(crate) fn run(arguments: Arguments) -> Result<()> {
             Ok(command)
         })?;
         say(table(&store.load()?.context("the study is gone")?));
-        Ok(())
-    }
-}
-
-fn report(place: &Place, end: &Next) -> Result<()> {
-    say(table(&place.open()?.load()?.context("the study is gone")?));
-    if *end == Next::OutOfBudget {
-        say("the budget is used up: continue with a larger --budget-cpu-hours");
     }
     Ok(())
 }

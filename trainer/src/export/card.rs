@@ -1,12 +1,12 @@
-//! The model card: what a person must know before using the bundle. The prose is in `templates/`; what
-//! neither the configuration states nor a measurement says is "not stated" or "not measured".
+//! The model card. Its prose is in `templates/`; what is missing is "not stated" or "not measured".
 
 mod facts;
 mod scope;
 
 pub(super) use facts::Facts;
 
-use super::further::Line;
+use super::int8::variant::Comparison;
+use super::measurements::Line;
 use super::parity::Parity;
 use crate::config::provenance::NOT_STATED;
 use crate::data::census::{Census, FOLDS};
@@ -20,7 +20,7 @@ use crate::measure::consistency::depth::DepthConsistency;
 use crate::measure::evaluate::{ECE_NOTE, named_groups, rows};
 use anyhow::Result;
 use cxr::DecisionPolicy;
-use cxr::bundle::{Manifest, Variant};
+use cxr::bundle::{Manifest, Measured, Variant};
 use minijinja::context;
 use minijinja::value::{Serde, Value};
 use serde_json::json;
@@ -29,34 +29,28 @@ use std::collections::BTreeMap;
 const TEMPLATES: &Templates = &[
     ("card.md", include_str!("templates/card.md.j2")),
     ("decision.md", include_str!("templates/decision.md.j2")),
+    ("int8.md", include_str!("templates/int8.md.j2")),
+    ("recalibration.md", include_str!("templates/recalibration.md.j2")),
     ("intended_use.md", include_str!("templates/intended_use.md.j2")),
 ];
-/// From this area under the ROC curve on, the card names a single property that tells the class.
+/// Least area under the ROC curve from which the card names a property of the files as predicting the class.
 const TELLING_AUC: f64 = 0.7;
-/// Number of such properties that it names.
 const MOST_TELLING: usize = 5;
 
-/// What the card is written from.
 #[derive(Debug)]
 pub(super) struct Card<'a> {
-    /// The manifest; its list of files may still be empty.
+    /// The list of files may still be empty.
     pub(super) manifest: &'a Manifest,
-    /// What is stated and what was measured of the run and its data.
     pub(super) facts: &'a Facts<'a>,
-    /// Originals against copies, where measured.
     pub(super) consistency: Option<&'a Consistency>,
-    /// Graph against network.
     pub(super) parity: &'a Parity,
-    /// Further measurements of these weights.
-    pub(super) further: &'a [Line],
+    pub(super) measurements: &'a [Line],
     /// Further sections, each with its heading.
     pub(super) sections: &'a [String],
-    /// Key that signs the bundle.
     pub(super) key: &'a str,
 }
 
 impl Card<'_> {
-    /// The card as Markdown.
     pub(super) fn render(&self) -> Result<String> {
         let (facts, manifest) = (self.facts, self.manifest);
         let (config, fitness, eda) = (facts.config, &facts.fitness, facts.eda.as_ref());
@@ -68,7 +62,7 @@ impl Card<'_> {
             key => self.key,
             parity => self.parity.to_string(),
             consistency => Serde(self.consistency),
-            further => Serde(self.further),
+            measurements => Serde(self.measurements),
             sections => Serde(self.sections),
             config => Serde(config),
             provenance => Serde(&config.provenance),
@@ -121,7 +115,7 @@ impl Card<'_> {
         folds.map(|(name, figures)| (name, rows(figures).map(|row| json!(row)).into())).collect()
     }
 
-    /// Columns and rows of input pixels that one cell of the class activation map stands for.
+    /// Columns and rows of input pixels for each cell of the class activation map.
     fn map_cell(&self) -> Option<[usize; 2]> {
         let map = self.manifest.model.outputs.iter().find(|output| output.name == "cam")?;
         let [_, _, Some(rows @ 1..), Some(columns @ 1..)] = map.shape[..] else { return None };
@@ -130,13 +124,13 @@ impl Card<'_> {
     }
 }
 
-/// Properties of the files that tell the class without any network.
+/// Properties of the files that predict the class without a network.
 fn telling(eda: &Eda) -> Vec<String> {
     let telling = eda.images.shortcuts.iter().filter(|shortcut| shortcut.strength().value >= TELLING_AUC);
     telling.take(MOST_TELLING).map(Shortcut::to_string).collect()
 }
 
-/// Images by bits of a sample.
+/// Number of images by bit depth.
 fn bits(eda: &Eda) -> BTreeMap<u8, usize> {
     let mut bits = BTreeMap::new();
     for (depth, n) in eda.images.properties.values().flat_map(|found| &found.bits) {
@@ -153,7 +147,7 @@ fn decision_values(variant: &Variant) -> Value {
     context! { thresholds => thresholds(&variant.policy), ..Value::from(Serde(variant)) }
 }
 
-fn rendered(template: &str, values: Value) -> Result<String> {
+pub(crate) fn rendered(template: &str, values: Value) -> Result<String> {
     let mut environment = markdown::environment(TEMPLATES)?;
     environment.add_filter("stated", |statement: Option<String>| match statement {
         Some(statement) => statement.trim().to_owned(),
@@ -162,33 +156,39 @@ fn rendered(template: &str, values: Value) -> Result<String> {
     markdown::render(&environment, template, values)
 }
 
-/// The section about who and what the model is for, and what it answers.
 pub(crate) fn intended_use(manifest: &Manifest) -> Result<String> {
     rendered("intended_use.md", manifest_values(manifest))
 }
 
-/// The section about probability and operating point.
+/// The section about the int8 variant, against fp32 on the select fold.
+pub(crate) fn int8(variant: &Variant, comparison: &Comparison) -> Result<String> {
+    let Measured { value, ci95: [low, high], .. } = comparison.figures.ece;
+    let values = context! {
+        variant => Serde(variant),
+        comparison => Serde(comparison),
+        figures => Serde(rows(&comparison.figures)),
+        ece_note => (!(low..=high).contains(&value)).then_some(ECE_NOTE),
+    };
+    rendered("int8.md", values)
+}
+
 pub(crate) fn decision(variant: &Variant) -> Result<String> {
     rendered("decision.md", context! { variant => decision_values(variant) })
 }
 
-/// Why originals and copies were not compared.
-pub(crate) const NO_ORIGINALS: &str = "trainer.export.originals names no folder that is there";
+pub(crate) const NO_ORIGINALS: &str = "trainer.export.originals is not a folder";
 
-/// The heading of the section about deep files.
 pub(crate) const DEPTH: &str = "### Files stored deep\n";
 
-/// The section about deep files that hold shallow data.
+/// The section about 8-bit data stored in 16-bit files.
 pub(crate) fn depth_section(found: Option<&DepthConsistency>) -> String {
     match found {
-        Some(found) => format!(
-            "{DEPTH}\nThe same 8-bit pixels, saved in 16 bits, are read as the 8-bit file is: {found}.\n"
-        ),
+        Some(found) => format!("{DEPTH}\n8-bit pixels stored in 16 bits, against the 8-bit file: {found}.\n"),
         None => format!("{DEPTH}\nNot measured: {NO_ORIGINALS}.\n"),
     }
 }
 
-/// What a person reads besides the positives, as lines of the card.
+/// Review band and out-of-distribution threshold, as lines of the card.
 pub(crate) fn thresholds(policy: &DecisionPolicy) -> String {
     format!(
         "- Review band: probabilities from {:.4} to {:.4}.\n\

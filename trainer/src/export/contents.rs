@@ -1,19 +1,16 @@
-//! The files of a bundle in the making, sealed by manifest and signature.
+//! The files of a bundle before they are written: names, digests, manifest and signature.
 
 use anyhow::Result;
 use cxr::bundle::{FileDigest, MANIFEST, Manifest, SIGNATURE, sha256_hex, sign};
 use ed25519_dalek::SigningKey;
 use std::collections::BTreeMap;
 
-/// The graph's file.
 pub(crate) const GRAPH: &str = "model.onnx";
-/// The variant that the network itself is.
 pub(crate) const VARIANT: &str = "fp32";
 
-/// Files of a bundle by name.
 pub(crate) type BundleFiles = BTreeMap<String, Vec<u8>>;
 
-/// Enters every file in the manifest and adds manifest and signature to the files.
+/// Lists every file in the manifest, and adds the manifest and its signature to the files.
 pub(crate) fn seal(manifest: &mut Manifest, files: &mut BundleFiles, key: &SigningKey) -> Result<()> {
     manifest.files = files.iter().map(|(name, bytes)| (name.clone(), digest(bytes))).collect();
     let bytes = json(manifest)?;

@@ -1,4 +1,4 @@
-//! Golden outputs: generated radiographs with the logits that a variant must reproduce.
+//! Golden outputs: logits of generated radiographs that a variant must reproduce.
 
 use super::contents::BundleFiles;
 use anyhow::Result;
@@ -6,15 +6,14 @@ use cxr::bundle::Golden;
 use cxr::phantom::{PhantomSpec, encode_png, generate};
 use runtime::Session;
 
-/// Phantoms whose logits a bundle carries; odd ones have an opacity.
+/// Seeds of the phantoms; those of odd seeds have an opacity.
 pub(super) const SEEDS: std::ops::Range<u64> = 0..4;
-/// Processors differ in the order of their sums; this much of a logit is still the same.
+/// Relative for logits above 1. Processors sum in different orders.
 pub(crate) const TOLERANCE: f32 = 1e-3;
-/// Where values are rounded to 8 bits on their way, a last bit can become a step of one of them, and that moves a logit by
-/// about a hundredth.
+/// The same for int8: a last bit can flip the rounding of an 8-bit value, which moves a logit by about 0.01.
 pub(crate) const TOLERANCE_INT8: f32 = 5e-2;
 
-/// Runs the golden inputs and adds their files.
+/// Runs the golden inputs and adds them to the files.
 pub(crate) fn golden(
     session: &mut Session,
     (width, height): (u32, u32),
@@ -31,12 +30,10 @@ pub(crate) fn golden(
         .collect()
 }
 
-/// A golden output; `tolerance` is relative for logits above 1.
 pub(crate) fn of(file: String, logit: f32, tolerance: f32) -> Golden {
     Golden { file, logit, tolerance: tolerance * logit.abs().max(1.0) }
 }
 
-/// The generated radiograph of a seed.
 pub(super) fn phantom(seed: u64, (width, height): (u32, u32)) -> Vec<u8> {
     generate(&PhantomSpec { seed, width, height, opacity: seed % 2 == 1 })
 }

@@ -1,24 +1,21 @@
-//! The int8 variant as part of a bundle.
+//! Adds the int8 variant to the bundle of a run.
 
 pub mod variant;
 
 use super::contents::{BundleFiles, GRAPH};
-use super::golden;
-use crate::export::int8::variant::{Comparison, GRAPH_INT8, Made, Quantised, Source, VARIANT_INT8};
+use super::{card, golden};
+use crate::export::int8::variant::{Fp32Model, GRAPH_INT8, Int8, Quantised, VARIANT_INT8};
 use crate::measure::calibrate::Calibrated;
-use crate::measure::evaluate::{ECE_NOTE, rows};
 use crate::progress::say;
 use crate::train::trained::TrainedRun;
 use anyhow::{Context, Result};
 use cxr::bundle::{Manifest, Variant};
 use runtime::Runtime;
-use std::fmt::Write as _;
 
-/// The card's section.
 pub(crate) const HEADING: &str = "### int8 variant\n";
 
-/// Adds the variant to a run's bundle, if the configuration wants one and it is near enough to fp32; gives the card's section, which
-/// says so where it is not.
+/// Adds the variant if the configuration asks for it and it is close enough to fp32. Returns the section of
+/// the card, which states why a variant was left out; none if none was asked for.
 pub(super) fn add(
     trained: &TrainedRun,
     calibrated: &Calibrated,
@@ -30,71 +27,28 @@ pub(super) fn add(
     if !config.export.int8 {
         return Ok(None);
     }
-    let source = Source {
+    let model = Fp32Model {
         runtime,
         config,
         contract: &manifest.model,
         graph: files.get(GRAPH).context("no fp32 graph")?,
-        variant: (calibrated.calibration, calibrated.policy.threshold),
+        fp32: (calibrated.calibration, calibrated.policy.threshold),
         embedding: &calibrated.reference.embedding,
         index: &trained.index,
         folds: &trained.folds,
         recipe: trained.recipe(),
     };
-    let Quantised { graph, mut session, variant, comparison } = match source.quantised()? {
-        Made::Variant(quantised) => *quantised,
-        Made::LeftOut(why) => {
-            say(format!("the variant int8 is left out of the bundle, which has fp32 alone: {why}"));
+    let Quantised { graph, mut session, variant, comparison } = match model.quantise()? {
+        Int8::Variant(quantised) => *quantised,
+        Int8::LeftOut(why) => {
+            say(format!("the variant int8 is left out of the bundle, which has only fp32: {why}"));
             return Ok(Some(format!("{HEADING}\nLeft out of this bundle: {why}.\n")));
         }
     };
-    let size = (config.preprocess.width, config.preprocess.height);
-    let golden = golden::golden(&mut session, size, golden::TOLERANCE_INT8, files)?;
+    let golden = golden::golden(&mut session, super::input_size(config), golden::TOLERANCE_INT8, files)?;
     let variant = Variant { golden, ..variant };
-    let section = section(&variant, &comparison);
+    let section = card::int8(&variant, &comparison)?;
     manifest.variants.insert(VARIANT_INT8.to_owned(), variant);
     files.insert(GRAPH_INT8.to_owned(), graph);
     Ok(Some(section))
-}
-
-/// The card's section about the variant.
-pub(crate) fn section(variant: &Variant, comparison: &Comparison) -> String {
-    let Comparison { n_ranges, weight_bits, n, n_flipped, mean_difference, figures } = comparison;
-    let (calibration, policy) = (&variant.calibration, &variant.policy);
-    let mut text = format!(
-        "{HEADING}\n\
-         The same network in 8-bit operations, for processors; {weight_bits}-bit weights, ranges from {n_ranges} images of the train fold. It\n\
-         has a probability, an operating point and golden outputs of its own.\n\n\
-         - Probability: sigmoid({:.4} x logit {:+.4}). Operating point: {:.4}, by the rule of fp32. Review band: {:.4} to {:.4}.\n  \
-           Out of distribution: scores above {:.3}.\n\
-         - Against fp32 on select: {n_flipped} of {n} verdicts differ; the probability differs by {mean_difference:.4} on average.\n",
-        calibration.scale,
-        calibration.bias,
-        policy.threshold,
-        policy.review_band.low,
-        policy.review_band.high,
-        policy.ood_threshold
-    );
-    if let Some(scale) = &variant.heatmap {
-        // Writing to a String cannot fail.
-        let _ =
-            writeln!(text, "- Heatmaps: on a scale of its own, from {:.3} to {:.3}.", scale.low, scale.high);
-    }
-    if let Some(batch) = variant.fixed_batch {
-        // Writing to a String cannot fail.
-        let _ =
-            writeln!(text, "- It runs in batches of {batch}: an image has other last bits in another batch.");
-    }
-    let [low, high] = figures.ece.ci95;
-    if !(low..=high).contains(&figures.ece.value) {
-        // Writing to a String cannot fail.
-        let _ = writeln!(text, "- {ECE_NOTE}");
-    }
-    text.push_str("\n| int8 on select | value | 95 % interval | n |\n|---|---|---|---|\n");
-    for (figure, measured) in rows(figures) {
-        let [low, high] = measured.ci95;
-        let _ =
-            writeln!(text, "| {figure} | {:.4} | {low:.4} to {high:.4} | {} |", measured.value, measured.n);
-    }
-    text
 }

@@ -1,4 +1,4 @@
-//! Parity: ONNX Runtime must reproduce the outputs of libtorch, one image at a time and in a batch.
+//! Parity: ONNX Runtime must reproduce the outputs of libtorch for single images and for a batch.
 
 use crate::model::Network;
 use anyhow::{Result, ensure};
@@ -6,29 +6,20 @@ use runtime::{ModelOutputs, Session};
 use std::fmt;
 use tch::{Device, Kind, Tensor};
 
-/// Largest relative difference that passes.
 pub const TOLERANCE: f64 = 1e-4;
 
 /// Largest relative difference of each output: `max|a - b| / max(max|b|, 1)` with `b` from libtorch.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Parity {
-    /// Images compared.
     pub n: usize,
-    /// Of the logits.
     pub logits: f64,
-    /// Of the class activation maps.
     pub cam: f64,
-    /// Of the embeddings.
     pub embedding: f64,
 }
 
 impl Parity {
-    /// Fails unless every output is within [`TOLERANCE`].
-    ///
-    /// # Errors
-    /// Names the differences.
     pub fn check(&self) -> Result<()> {
-        // A difference that is not a number must not pass either.
+        // Written so that NaN fails.
         let passes =
             [self.logits, self.cam, self.embedding].iter().all(|difference| *difference <= TOLERANCE);
         ensure!(
@@ -49,10 +40,7 @@ impl fmt::Display for Parity {
     }
 }
 
-/// Compares the outputs for uint8 images of `size` columns and rows.
-///
-/// # Errors
-/// When ONNX Runtime fails or gives outputs of another length.
+/// Compares the outputs for uint8 images of `size`, columns and rows.
 pub fn compare(
     network: &Network,
     session: &mut Session,
@@ -67,41 +55,24 @@ pub fn compare(
         Tensor::from_data_size(&pixels, &shape, Kind::Uint8).to_device(device).to_kind(Kind::Float);
     let expected = network.outputs(&grey_nchw);
     let batch = session.run(&pixels, n)?;
-    let mut single = Collected::default();
-    for image in images {
-        single.extend(session.run(image, 1)?);
-    }
-    let worst = |expected: &Tensor, batch: &[f32], single: &[f32]| -> Result<f64> {
+    let single = images.iter().map(|image| Ok(session.run(image, 1)?)).collect::<Result<Vec<_>>>()?;
+    let worst = |expected: &Tensor, part: fn(&ModelOutputs) -> &[f32]| -> Result<f64> {
         let expected: Vec<f32> = Vec::try_from(expected.to_device(Device::Cpu).contiguous().flatten(0, -1))?;
-        Ok(difference(&expected, batch)?.max(difference(&expected, single)?))
+        let single: Vec<f32> = single.iter().flat_map(part).copied().collect();
+        Ok(difference(&expected, part(&batch))?.max(difference(&expected, &single)?))
     };
     Ok(Parity {
         n,
-        logits: worst(&expected.logits, &batch.logits, &single.logits)?,
-        cam: worst(&expected.cam, &batch.cam, &single.cam)?,
-        embedding: worst(&expected.embedding, &batch.embedding, &single.embedding)?,
+        logits: worst(&expected.logits, |outputs| &outputs.logits)?,
+        cam: worst(&expected.cam, |outputs| &outputs.cam)?,
+        embedding: worst(&expected.embedding, |outputs| &outputs.embedding)?,
     })
-}
-
-#[derive(Default)]
-struct Collected {
-    logits: Vec<f32>,
-    cam: Vec<f32>,
-    embedding: Vec<f32>,
-}
-
-impl Collected {
-    fn extend(&mut self, outputs: ModelOutputs) {
-        self.logits.extend(outputs.logits);
-        self.cam.extend(outputs.cam);
-        self.embedding.extend(outputs.embedding);
-    }
 }
 
 fn difference(expected: &[f32], found: &[f32]) -> Result<f64> {
     ensure!(expected.len() == found.len(), "{} values, expected {}", found.len(), expected.len());
     let largest = expected.iter().fold(1.0f64, |largest, value| largest.max(f64::from(value.abs())));
-    // `f64::max` would drop a NaN, which must fail.
+    // `f64::max` would drop a NaN.
     let differences = expected.iter().zip(found).map(|(a, b)| f64::from(a - b).abs() / largest);
     Ok(differences.fold(0.0, |worst, d| if d.is_nan() || d > worst { d } else { worst }))
 }

@@ -1,4 +1,4 @@
-//! A graph under construction. Knows no architecture.
+//! Builds an ONNX graph from the parameters of a network.
 
 use super::proto::{
     AttributeProto, Dimension, DimensionProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto,
@@ -11,39 +11,30 @@ use cxr::bundle::TensorSpec;
 use prost::Message;
 use tch::Kind;
 
-/// The file format's version, and the operator set's.
 const IR_VERSION: i64 = 8;
 const OPSET_VERSION: i64 = 17;
 
 /// The name of a value in the graph.
 pub type Value = String;
 
-/// Builds a graph from a network's parameters.
 #[derive(Debug)]
 pub struct GraphBuilder<'a> {
     parameters: &'a NamedTensors,
     graph: GraphProto,
 }
 
-/// A normalisation as factor and offset of every channel.
-struct Affine {
-    scale: Vec<f64>,
-    shift: Vec<f64>,
-}
-
 impl<'a> GraphBuilder<'a> {
-    /// An empty graph.
     pub fn new(name: &str, parameters: &'a NamedTensors) -> Self {
         Self { parameters, graph: GraphProto { name: name.to_owned(), ..Default::default() } }
     }
 
-    /// Adds an operation and returns the value it makes.
+    /// Adds an operation and returns its output.
     pub fn node(&mut self, operation: &str, inputs: &[&str], attributes: Vec<AttributeProto>) -> Value {
         let output = format!("{}_{}", operation.to_lowercase(), self.graph.node.len());
         self.named_node(operation, inputs, attributes, &output)
     }
 
-    /// Adds an operation whose value is called `output`.
+    /// Adds an operation whose output is called `output`.
     pub fn named_node(
         &mut self,
         operation: &str,
@@ -61,7 +52,6 @@ impl<'a> GraphBuilder<'a> {
         output.to_owned()
     }
 
-    /// Adds a constant.
     pub fn constant(&mut self, name: &str, dims: &[i64], values: &[f32]) -> Value {
         self.graph.initializer.push(TensorProto {
             dims: dims.to_vec(),
@@ -72,69 +62,40 @@ impl<'a> GraphBuilder<'a> {
         name.to_owned()
     }
 
-    /// A parameter's values.
     pub fn parameter(&self, name: &str) -> Result<Vec<f32>> {
         let tensor =
             self.parameters.get(name).with_context(|| format!("the network has no parameter {name}"))?;
         Ok(Vec::try_from(tensor.detach().to_device(tch::Device::Cpu).to_kind(Kind::Float).flatten(0, -1))?)
     }
 
-    /// A convolution into which the normalisation after it, if any, is folded.
+    /// A convolution with its bias, if it has one, or with the batch normalisation after it folded in.
     pub fn conv(&mut self, x: &str, path: &str, shape: ConvShape, norm: Option<&str>) -> Result<Value> {
-        let mut weight = self.parameter(&format!("{path}.weight"))?;
+        let (weight_name, bias_name) = (format!("{path}.weight"), format!("{path}.bias"));
+        let mut weight = self.parameter(&weight_name)?;
         let dims = [shape.outputs, shape.inputs / shape.groups, shape.kernel, shape.kernel];
-        ensure!(
-            dims.iter().product::<i64>() == weight.len() as i64,
-            "{path}.weight: is not of shape {dims:?}"
-        );
-        let bias = match norm {
-            Some(norm) => {
-                let affine = self.affine(norm)?;
-                for (filter, scale) in
-                    weight.chunks_exact_mut((dims[1] * dims[2] * dims[3]) as usize).zip(&affine.scale)
-                {
-                    for value in filter {
-                        *value = (f64::from(*value) * scale) as f32;
-                    }
-                }
-                let shift: Vec<f32> = affine.shift.iter().map(|value| *value as f32).collect();
-                Some(self.constant(&format!("{path}.bias"), &[shape.outputs], &shift))
+        ensure!(dims.iter().product::<i64>() == weight.len() as i64, "{weight_name}: not of shape {dims:?}");
+        let mut bias = None;
+        if let Some(norm) = norm {
+            let part = |part: &str| self.parameter(&format!("{norm}.{part}"));
+            let norm = [part("weight")?, part("bias")?, part("running_mean")?, part("running_var")?];
+            let (scale, shift) = norm_as_affine(&norm, NORM_EPSILON);
+            let filter_len = dims[1..].iter().product::<i64>() as usize;
+            for (filter, scale) in weight.chunks_exact_mut(filter_len).zip(scale) {
+                filter.iter_mut().for_each(|value| *value = (f64::from(*value) * scale) as f32);
             }
-            None => None,
-        };
-        Ok(self.conv_node(x, path, shape, &weight, bias.as_ref()))
+            bias = Some(shift);
+        } else if self.parameters.contains_key(&bias_name) {
+            bias = Some(self.parameter(&bias_name)?);
+        }
+        let bias = bias.map(|bias| self.constant(&bias_name, &[shape.outputs], &bias));
+        let weight = self.constant(&weight_name, &dims, &weight);
+        let inputs: Vec<&str> = [x, &weight].into_iter().chain(bias.as_deref()).collect();
+        let window = conv_window(&[shape.kernel; 2], shape.kernel / 2, &[shape.stride; 2], shape.groups);
+        Ok(self.node("Conv", &inputs, window))
     }
 
-    /// A convolution with a bias of its own and no normalisation.
-    pub fn conv_with_bias(&mut self, x: &str, path: &str, shape: ConvShape) -> Result<Value> {
-        let weight = self.parameter(&format!("{path}.weight"))?;
-        let bias = self.parameter(&format!("{path}.bias"))?;
-        let bias = self.constant(&format!("{path}.bias"), &[shape.outputs], &bias);
-        Ok(self.conv_node(x, path, shape, &weight, Some(&bias)))
-    }
-
-    fn conv_node(
-        &mut self,
-        x: &str,
-        path: &str,
-        shape: ConvShape,
-        weight: &[f32],
-        bias: Option<&Value>,
-    ) -> Value {
-        let dims = [shape.outputs, shape.inputs / shape.groups, shape.kernel, shape.kernel];
-        let weight = self.constant(&format!("{path}.weight"), &dims, weight);
-        let inputs: Vec<&str> = [x, &weight].into_iter().chain(bias.map(String::as_str)).collect();
-        let padding = shape.kernel / 2;
-        let attributes = vec![
-            ints("kernel_shape", &[shape.kernel; 2]),
-            ints("pads", &[padding; 4]),
-            ints("strides", &[shape.stride; 2]),
-            int("group", shape.groups),
-        ];
-        self.node("Conv", &inputs, attributes)
-    }
-
-    /// A normalisation that no convolution precedes. ONNX Runtime runs the node faster than a product and a sum.
+    /// A batch normalisation without a convolution before it. ONNX Runtime runs the node faster than a
+    /// product and a sum.
     pub fn norm(&mut self, x: &str, path: &str) -> Result<Value> {
         let mut inputs = vec![x.to_owned()];
         for part in ["weight", "bias", "running_mean", "running_var"] {
@@ -146,23 +107,7 @@ impl<'a> GraphBuilder<'a> {
         Ok(self.node("BatchNormalization", &inputs, vec![float("epsilon", NORM_EPSILON as f32)]))
     }
 
-    fn affine(&self, norm: &str) -> Result<Affine> {
-        let part = |part: &str| self.parameter(&format!("{norm}.{part}"));
-        let (weight, bias) = (part("weight")?, part("bias")?);
-        let (mean, variance) = (part("running_mean")?, part("running_var")?);
-        let deviation = variance.iter().map(|v| (f64::from(*v) + NORM_EPSILON).sqrt());
-        let scale: Vec<f64> =
-            weight.iter().zip(deviation).map(|(w, deviation)| f64::from(*w) / deviation).collect();
-        let offsets = bias.iter().zip(&mean).zip(&scale);
-        let shift =
-            offsets.map(|((bias, mean), scale)| f64::from(*bias) - f64::from(*mean) * scale).collect();
-        Ok(Affine { scale, shift })
-    }
-
-    /// Closes the graph and encodes it as a file.
-    ///
-    /// # Errors
-    /// When a tensor of the contract has an element type that graphs of ours do not use.
+    /// Encodes the graph as an ONNX file.
     pub fn finish(mut self, input: &TensorSpec, outputs: &[TensorSpec]) -> Result<Vec<u8>> {
         self.graph.input = vec![value_info(input)?];
         self.graph.output = outputs.iter().map(value_info).collect::<Result<_>>()?;
@@ -177,11 +122,21 @@ impl<'a> GraphBuilder<'a> {
     }
 }
 
+/// A batch normalisation (weight, bias, mean, variance) as `scale * x + shift` for each channel.
+pub fn norm_as_affine([weight, bias, mean, variance]: &[Vec<f32>; 4], epsilon: f64) -> (Vec<f64>, Vec<f32>) {
+    let scale =
+        |(weight, variance): (&f32, &f32)| f64::from(*weight) / (f64::from(*variance) + epsilon).sqrt();
+    let scale: Vec<f64> = weight.iter().zip(variance).map(scale).collect();
+    let shift = |((bias, mean), scale): ((&f32, &f32), &f64)| f64::from(*bias) - f64::from(*mean) * scale;
+    let shift = bias.iter().zip(mean).zip(&scale).map(|parts| shift(parts) as f32).collect();
+    (scale, shift)
+}
+
 fn value_info(spec: &TensorSpec) -> Result<ValueInfoProto> {
     let elem_type = match spec.dtype.as_str() {
         "float32" => code::FLOAT,
         "uint8" => code::UINT8,
-        other => anyhow::bail!("{}: no graph of ours has elements of type {other}", spec.name),
+        other => anyhow::bail!("{}: element type {other} is not supported", spec.name),
     };
     let dimension = |side: &Option<u32>| DimensionProto {
         value: Some(side.map_or(Dimension::Free("N".to_owned()), |side| Dimension::Fixed(i64::from(side)))),
@@ -191,12 +146,16 @@ fn value_info(spec: &TensorSpec) -> Result<ValueInfoProto> {
     Ok(ValueInfoProto { name: spec.name.clone(), r#type: Some(TypeProto { tensor_type }) })
 }
 
-/// An attribute of one integer.
+/// Attributes of a convolution with equal padding on all sides.
+pub fn conv_window(kernel: &[i64], padding: i64, strides: &[i64], groups: i64) -> Vec<AttributeProto> {
+    let sides = [ints("kernel_shape", kernel), ints("pads", &[padding; 4]), ints("strides", strides)];
+    sides.into_iter().chain([int("group", groups)]).collect()
+}
+
 pub fn int(name: &str, value: i64) -> AttributeProto {
     AttributeProto { name: name.to_owned(), i: value, r#type: code::ATTRIBUTE_INT, ..Default::default() }
 }
 
-/// An attribute of several integers.
 pub fn ints(name: &str, values: &[i64]) -> AttributeProto {
     AttributeProto {
         name: name.to_owned(),
@@ -206,7 +165,6 @@ pub fn ints(name: &str, values: &[i64]) -> AttributeProto {
     }
 }
 
-/// An attribute of one float.
 pub fn float(name: &str, value: f32) -> AttributeProto {
     AttributeProto { name: name.to_owned(), f: value, r#type: code::ATTRIBUTE_FLOAT, ..Default::default() }
 }

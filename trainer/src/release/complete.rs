@@ -1,13 +1,13 @@
-//! Adds to a released bundle the measurements that older ones lack: heatmap scale, referred images, deep
-//! files.
+//! Adds the measurements that older bundles lack: heatmap scale, referred images, deep files.
 
 use super::revision::{Request, Revision};
 use crate::bundle;
 use crate::config::Config;
 use crate::data::folds::Fold;
 use crate::data::pixels::Pixels;
+use crate::export::VARIANT;
+use crate::export::card::{DEPTH, decision, depth_section, intended_use};
 use crate::export::section::with_section;
-use crate::export::{VARIANT, card};
 use crate::measure::consistency::Scorer;
 use crate::measure::consistency::depth::DepthConsistency;
 use crate::measure::heatmap;
@@ -17,12 +17,8 @@ use anyhow::{Context, Result};
 use cxr::bundle::{Bundle, Manifest};
 use std::path::Path;
 
-/// Writes the bundle's next minor version. Graphs, calibration, policy and golden outputs stay as they are; the manifest gets a
-/// scale for each variant, and the card what was measured.
-///
-/// # Errors
-/// When the data does not give the folds that the bundle was made with, its version is taken by other answers, `verify` refuses it, and as
-/// ONNX Runtime or a file fails.
+/// Writes the bundle's next minor version: a heatmap scale for each variant in the manifest, the measurements
+/// in the card. Graphs, calibration, policy and golden outputs stay the same.
 pub fn complete_bundle(config: &Config, request: &Request<'_>) -> Result<()> {
     let released = request.open(config)?;
     let (bundle, old) = (&released.bundle, released.bundle.manifest());
@@ -40,8 +36,8 @@ pub fn complete_bundle(config: &Config, request: &Request<'_>) -> Result<()> {
     }
     let found = of_default.context("the bundle lacks its default variant")?;
     let depth = depth(config, bundle, request.onnxruntime)?;
-    revision.card = completed(&revision.card, &revision.manifest, &found, depth.as_ref())?;
-    revision.deliver(&config.tracking, request).map(drop)
+    revision.card = updated_card(&revision.card, &revision.manifest, &found, depth.as_ref())?;
+    revision.install(&config.tracking, request)
 }
 
 fn on_select(bundle: &Bundle, name: &str, pixels: &Pixels, onnxruntime: &Path) -> Result<OnSelect> {
@@ -52,10 +48,9 @@ fn on_select(bundle: &Bundle, name: &str, pixels: &Pixels, onnxruntime: &Path) -
     select::measure(&mut session, pixels, variant.calibration, &variant.policy, embedding)
 }
 
-/// Deep files of the originals, where there are some.
 fn depth(config: &Config, bundle: &Bundle, onnxruntime: &Path) -> Result<Option<DepthConsistency>> {
     let Some(originals) = config.export.originals.as_ref().filter(|folder| folder.is_dir()) else {
-        say("deep files: not measured, trainer.export.originals names no folder");
+        say("deep files: not measured, trainer.export.originals is not a folder");
         return Ok(None);
     };
     let (_, variant) = bundle.variant(None)?;
@@ -66,25 +61,24 @@ fn depth(config: &Config, bundle: &Bundle, onnxruntime: &Path) -> Result<Option<
     Ok(Some(found))
 }
 
-/// The card with what the manifest says now and what was measured; all else of it stays, for it follows from the run, which is not
-/// here.
-fn completed(
-    text: &str,
+/// Replaces the sections that follow from the manifest and the measurements. The others follow from the run,
+/// which is not at hand.
+fn updated_card(
+    card: &str,
     manifest: &Manifest,
     found: &OnSelect,
     depth: Option<&DepthConsistency>,
 ) -> Result<String> {
     let mut sections = vec![
-        ("## Intended use\n", card::intended_use(manifest)?),
-        (card::DEPTH, card::depth_section(depth)),
+        ("## Intended use\n", intended_use(manifest)?),
+        (DEPTH, depth_section(depth)),
         (heatmap::HEADING, found.maps.section()),
         (REFERRED, found.referred_section()),
     ];
     if let Some(variant) = manifest.variants.get(VARIANT) {
-        sections.push(("### Decision\n", card::decision(variant)?));
+        sections.push(("### Decision\n", decision(variant)?));
     }
-    let completed = sections
+    Ok(sections
         .iter()
-        .fold(text.to_owned(), |text, (heading, section)| with_section(&text, heading, section));
-    Ok(completed)
+        .fold(card.to_owned(), |card, (heading, section)| with_section(&card, heading, section)))
 }

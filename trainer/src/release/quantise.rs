@@ -3,53 +3,47 @@
 use super::revision::{Request, Revision};
 use crate::bundle::verify::golden_pixels;
 use crate::config::Config;
-use crate::export::int8::variant::{Comparison, GRAPH_INT8, Made, Quantised, Source, VARIANT_INT8};
-use crate::export::int8::{HEADING, section};
+use crate::export::int8::HEADING;
+use crate::export::int8::variant::{Fp32Model, GRAPH_INT8, Int8, Quantised, VARIANT_INT8};
 use crate::export::section::with_section;
-use crate::export::{VARIANT, golden};
+use crate::export::{VARIANT, card, golden};
 use anyhow::{Context, Result, bail};
 use cxr::bundle::Variant;
 use runtime::Runtime;
 
-/// Adds an int8 variant to a bundle as its next minor version. Every file but the card stays as it is, to the byte.
-///
-/// # Errors
-/// When the data does not give the folds that the bundle was made with, the variant differs too much from fp32, the version is taken by
-/// other answers, and as [`Source::quantised`] does.
-pub fn quantise_bundle(config: &Config, request: &Request<'_>) -> Result<Comparison> {
+/// Writes the next minor version with an int8 variant. Only the card changes besides.
+pub fn quantise_bundle(config: &Config, request: &Request<'_>) -> Result<()> {
     let released = request.open(config)?;
     let bundle = &released.bundle;
     let (manifest, (_, fp32)) = (bundle.manifest(), bundle.variant(Some(VARIANT))?);
     let graph = bundle.file(&fp32.file).with_context(|| format!("{}: not in the bundle", fp32.file))?;
     let runtime = Runtime::load(request.onnxruntime)?;
-    let source = Source {
+    let model = Fp32Model {
         runtime: &runtime,
         config,
         contract: &manifest.model,
         graph,
-        variant: (fp32.calibration, fp32.policy.threshold),
+        fp32: (fp32.calibration, fp32.policy.threshold),
         embedding: &bundle.reference().embedding,
         index: &released.index,
         folds: &released.folds,
         recipe: released.recipe(),
     };
-    let mut quantised = match source.quantised()? {
-        Made::Variant(quantised) => quantised,
-        Made::LeftOut(why) => {
+    let Quantised { graph, mut session, variant, comparison } = match model.quantise()? {
+        Int8::Variant(quantised) => *quantised,
+        Int8::LeftOut(why) => {
             bail!("{why}: nothing is written; try int8_weight_bits: 8 or more int8_images, or serve fp32")
         }
     };
     let golden = fp32.golden.iter().map(|golden| {
-        let logit = quantised.session.run(&golden_pixels(bundle, golden)?, 1)?.logits[0];
+        let logit = session.run(&golden_pixels(bundle, golden)?, 1)?.logits[0];
         Ok(golden::of(golden.file.clone(), logit, golden::TOLERANCE_INT8))
     });
     let golden = golden.collect::<Result<_>>()?;
-    let Quantised { graph, comparison, variant, .. } = *quantised;
     let variant = Variant { golden, ..variant };
     let mut revision = Revision::of(bundle, request)?;
-    revision.card = with_section(&revision.card, HEADING, &section(&variant, &comparison));
+    revision.card = with_section(&revision.card, HEADING, &card::int8(&variant, &comparison)?);
     revision.files.insert(GRAPH_INT8.to_owned(), graph);
     revision.manifest.variants.insert(VARIANT_INT8.to_owned(), variant);
-    revision.deliver(&config.tracking, request)?;
-    Ok(comparison)
+    revision.install(&config.tracking, request)
 }

@@ -1,5 +1,5 @@
-//! Recalibration: refits probability and operating point of a released bundle to labels from its service's
-//! log. The graph stays the same to the byte; the result is the bundle's next version.
+//! Recalibration: refits calibration and operating point of a released bundle to labels from the service's
+//! audit log. The result is the bundle's next version, with the same graph.
 
 mod card;
 pub mod labels;
@@ -8,7 +8,8 @@ mod rows;
 
 use crate::bundle;
 use crate::config::Config;
-use crate::export::{self, Delivered};
+use crate::export;
+use crate::markdown::measured;
 use crate::measure::calibrate::comparison;
 use crate::measure::calibrate::policy::{self, Rule};
 use crate::measure::calibrate::{ScoreSource, probabilities};
@@ -28,44 +29,38 @@ use result::by_class;
 pub use result::{FILE, Recalibration};
 use std::path::Path;
 
-/// What the operating point's origin is called.
+/// Name of the fold in policy and reference.
 const FOLD: &str = "site labels";
 
-/// What is asked for.
 #[derive(Debug, Clone, Copy)]
 pub struct Request<'a> {
-    /// The old bundle, the new one's folder and version, and who signs it.
     pub revision: revision::Request<'a>,
-    /// Labelled predictions: an export of the service's log; `-` is standard input.
+    /// Export of the audit log; `-` is standard input.
     pub labels: &'a Path,
-    /// Whether labels that are too few or do not help are good enough.
+    /// Writes the bundle even if the labels are too few or do not improve it.
     pub force: bool,
 }
 
-/// Fits, judges and writes the new bundle.
-///
-/// # Errors
-/// When labels and bundle do not belong together, the labels are too few or do not help, the version is taken by other answers, or
-/// `verify` refuses the new bundle: nothing is written then.
-pub fn recalibrate(config: &Config, request: &Request) -> Result<(Recalibration, Delivered)> {
+/// Fits, compares and writes the new bundle; writes nothing if the version is taken or `verify` refuses it.
+pub fn recalibrate(config: &Config, request: &Request) -> Result<()> {
     let paths = &request.revision;
-    ensure!(
-        !same_folder(paths.out, paths.bundle),
-        "--out: the old bundle stays as it is; name another folder"
-    );
+    ensure!(!same_folder(paths.out, paths.bundle), "--out: must not be the folder of --bundle");
     let bundle = bundle::open(paths.bundle, None)?;
     let mut revision = Revision::of(&bundle, paths)?;
-    let (name, _) = bundle.variant(None)?;
-    let ancestors = ancestors(&bundle)?;
-    let expected = Expected { bundle_digests: &ancestors, variant: name, labels: &bundle.manifest().labels };
+    let ((variant, _), ancestors, labels) =
+        (bundle.variant(None)?, ancestors(&bundle)?, &bundle.manifest().labels);
+    let expected = Expected { bundle_digests: &ancestors, variant, labels };
     let labelled = Labelled::read(request.labels, &expected)?;
     let (found, policy) = fit(config, request, &bundle, &labelled, ancestors.clone())?;
-    report(&found, &labelled, &bundle.manifest().labels);
-    let short = shortcomings(&found, config, &bundle.manifest().labels);
-    ensure_better(&short, request.force)?;
-    recalibrated(&mut revision, &bundle, &labelled, &found, (policy, &short))?;
-    let delivered = revision.deliver(&config.tracking, paths)?;
-    Ok((found, delivered))
+    report(&found, &labelled, labels);
+    let objections = objections(&found, config, labels);
+    ensure!(
+        request.force || objections.is_empty(),
+        "{}; keep the bundle, collect more labels, or pass --force, which the card will state",
+        objections.join("; ")
+    );
+    apply(&mut revision, &bundle, &labelled, &found, (policy, &objections))?;
+    revision.install(&config.tracking, paths)
 }
 
 fn same_folder(one: &Path, other: &Path) -> bool {
@@ -73,12 +68,12 @@ fn same_folder(one: &Path, other: &Path) -> bool {
     one == other || canonical(one).is_some_and(|one| canonical(other) == Some(one))
 }
 
-/// The bundle's own digest and those of the bundles it was recalibrated from: their logits are the same.
+/// Digests of the bundle and of those that it was recalibrated from, whose logits are the same.
 fn ancestors(bundle: &Bundle) -> Result<Vec<String>> {
     let mut digests = vec![bundle.digest().to_owned()];
     if let Some(bytes) = bundle.file(FILE) {
         let earlier: Recalibration =
-            serde_json::from_slice(bytes).with_context(|| format!("{FILE}: is no recalibration"))?;
+            serde_json::from_slice(bytes).with_context(|| format!("{FILE}: not a recalibration"))?;
         digests.extend(earlier.ancestors);
     }
     Ok(digests)
@@ -96,10 +91,10 @@ fn fit(
     let n = labelled.n_by_class();
     ensure!(
         n.iter().all(|n| *n > 0),
-        "{}: labels of {} images, where both classes are needed; {}. Labels come into the log by POST /v1/predictions/ID/labels",
+        "{}: labels of {} images, but both classes are needed; {}. POST /v1/predictions/ID/labels adds labels to the log",
         request.labels.display(),
         by_class(n, &bundle.manifest().labels),
-        labelled.passed_over()
+        labelled.skipped()
     );
     let calibration = crate::measure::calibrate::fit(ScoreSource::Site, logits, positive)?;
     let parts = grouped_parts(patients, positive, config.calibration.cross_validation_parts, config.seed);
@@ -117,8 +112,11 @@ fn fit(
     let mean = |images: &[usize]| images.iter().map(gain).sum::<f64>() / images.len() as f64;
     let all: Vec<usize> = (0..logits.len()).collect();
     let ci95 = interval95(patients, sample.resamples, sample.seed, |images| Some(mean(images)));
-    let improvement =
-        Measured { value: mean(&all), ci95: ci95.context("one patient has no interval")?, n: all.len() };
+    let improvement = Measured {
+        value: mean(&all),
+        ci95: ci95.context("a single patient gives no interval")?,
+        n: all.len(),
+    };
     let policy = policy::policy(
         &config.calibration,
         FOLD,
@@ -133,7 +131,7 @@ fn fit(
         labels_sha256: labelled.sha256.clone(),
         n,
         n_patients: patients.iter().max().map_or(0, |last| last + 1),
-        passed_over: labelled.passed_over.clone(),
+        passed_over: labelled.skipped.clone(),
         sources: labelled.sources.clone(),
         n_relabelled: labelled.n_relabelled,
         calibration_before: variant.calibration,
@@ -150,9 +148,7 @@ fn fit(
 fn report(found: &Recalibration, labelled: &Labelled, labels: &[String; 2]) {
     say(format!("labels of {} images of {} patients", by_class(found.n, labels), found.n_patients));
     if !labelled.grouped {
-        say(
-            "the log does not say whose image each is (X-Subject-Id with each image): each image counts as a patient of its own",
-        );
+        say("the log does not identify patients (X-Subject-Id): each image counts as a patient of its own");
     }
     if !found.sources.is_empty() {
         let sources: Vec<String> = found.sources.iter().map(|(source, n)| format!("{n} {source}")).collect();
@@ -162,60 +158,47 @@ fn report(found: &Recalibration, labelled: &Labelled, labels: &[String; 2]) {
         say(format!("{} images had another label before: the latest counts", found.n_relabelled));
     }
     if !found.passed_over.is_empty() {
-        say(format!("rows passed over: {}", labelled.passed_over()));
+        say(format!("rows skipped: {}", labelled.skipped()));
     }
     for (name, figures) in [("before", &found.before), ("after, cross-validated", &found.after)] {
-        let Measured { value, ci95: [low, high], .. } = figures.ece;
-        say(format!(
-            "{name:<24} ECE {value:.4} [{low:.4}, {high:.4}]  log loss {:.4}",
-            figures.log_loss.value
-        ));
+        let (ece, log_loss) = (measured(&figures.ece), figures.log_loss.value);
+        say(format!("{name:<24} ECE {ece}  log loss {log_loss:.4}"));
     }
-    let Measured { value, ci95: [low, high], .. } = found.improvement;
-    say(format!("log loss falls by {value:.4} [{low:.4}, {high:.4}]"));
+    say(format!("log loss decreases by {}", measured(&found.improvement)));
 }
 
-/// What speaks against the new calibration.
-fn shortcomings(found: &Recalibration, config: &Config, labels: &[String; 2]) -> Vec<String> {
+/// Reasons against the new calibration.
+fn objections(found: &Recalibration, config: &Config, labels: &[String; 2]) -> Vec<String> {
     let least = config.calibration.recalibration_min_per_class;
-    let mut short = Vec::new();
+    let mut objections = Vec::new();
     if found.n.into_iter().any(|n| n < least) {
-        short.push(format!(
-            "labels of {} images; trainer.calibration.recalibration_min_per_class asks for {least} of each",
+        objections.push(format!(
+            "labels of {} images; trainer.calibration.recalibration_min_per_class requires {least} of each",
             by_class(found.n, labels)
         ));
     }
     if found.improvement.ci95[0] <= 0.0 {
-        short.push(format!(
-            "the new calibration is not shown to be better: the interval of the fall in log loss reaches {:.4}",
+        objections.push(format!(
+            "the new calibration is not shown to be better: the interval of the decrease in log loss reaches down to {:.4}",
             found.improvement.ci95[0]
         ));
     }
-    short
+    objections
 }
 
-fn ensure_better(short: &[String], force: bool) -> Result<()> {
-    ensure!(
-        force || short.is_empty(),
-        "{}; keep the bundle, collect more labels, or --force a bundle whose card says so",
-        short.join("; ")
-    );
-    Ok(())
-}
-
-/// The next version with the new calibration, policy and reference. Only the default variant stays: the labels' logits are its own.
-fn recalibrated(
+/// Sets calibration, policy and reference. Keeps only the default variant, which gave the logits.
+fn apply(
     revision: &mut Revision,
     bundle: &Bundle,
     labelled: &Labelled,
     found: &Recalibration,
-    (policy, short): (DecisionPolicy, &[String]),
+    (policy, objections): (DecisionPolicy, &[String]),
 ) -> Result<()> {
     let manifest = &mut revision.manifest;
     let default = manifest.default_variant.clone();
     for (name, other) in manifest.variants.extract_if(.., |name, _| *name != default) {
         say(format!(
-            "the variant {name} is left out: the labels' logits are those of {default}; serve the new bundle without model.variant, and make {name} again with `quantise`"
+            "the variant {name} is left out: the logits in the log are those of {default}; remove model.variant from the service's configuration, and add {name} again with `quantise`"
         ));
         revision.files.remove(&other.file);
     }
@@ -229,13 +212,13 @@ fn recalibrated(
         base_rate: found.n[1] as f64 / fitted.len() as f64,
         probability: Quantiles::of(&fitted).context("no labels")?,
         calibration: bins_equal_width(&fitted, &labelled.positive, CALIBRATION_BINS),
-        // What images and embeddings look like was measured on pixels, which no log holds.
+        // The distributions of images and embeddings cannot be measured from the log.
         ..bundle.reference().clone()
     };
     revision.files.insert(Manifest::REFERENCE.to_owned(), export::json(&reference)?);
     revision.files.insert(FILE.to_owned(), export::json(found)?);
-    // The verdict was on the old probability and operating point; the card still says what it was.
+    // The verdict was on the old calibration and operating point. The card still states it.
     revision.files.remove(verdict::FILE);
-    revision.card = card::recalibrated(&revision.card, found, (&policy, short), &manifest.labels);
+    revision.card = card::recalibrated(&revision.card, found, (&policy, objections), &manifest.labels)?;
     Ok(())
 }

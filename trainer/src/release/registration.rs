@@ -1,82 +1,33 @@
-//! Registers a bundle as a version of the registered model. What cannot be sent now waits in the spool.
+//! Registers a bundle as a version of the registered model, or spools it if the store does not answer.
 
+use crate::bundle::graph_digest;
 use crate::bundle::version::answers;
 use crate::config::Tracking;
 use crate::fitness::Fitness;
 use crate::progress::say;
 use crate::run::verdict;
 use crate::tracking::Tracker;
-use crate::tracking::delivery;
 use crate::tracking::event::{
     ANSWERS_TAG, BUNDLE_TAG, GRAPH_TAG, ModelVersion, NAME_TAG, Texts, VERDICT_TAG, VERSION_TAG,
 };
 use crate::tracking::standing::Standing;
-use crate::tracking::store::{self, Failure, contradicts};
 use anyhow::{Context, Result, bail};
 use cxr::bundle::Bundle;
 use serde::{Deserialize, Serialize};
-use std::fmt;
 use std::path::Path;
 
-/// A version of the registered model.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Registered {
-    /// Its store.
-    target: String,
-    /// The registered model.
-    model: String,
-    /// Its number there.
-    number: String,
-    tags: Texts,
-}
-
-impl Registered {
-    /// Whether it has this semantic version and gives other answers.
-    pub(crate) fn contradicts(&self, version: &str, answers: &str, graph: &str) -> bool {
-        contradicts(&self.tags, version, answers, graph)
-    }
-}
-
-impl fmt::Display for Registered {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "version {} of {} in {}", self.number, self.model, self.target)
-    }
-}
-
-/// Every version of the registered model.
-pub fn registered(config: &Tracking) -> Result<Vec<Registered>, Failure> {
-    let mut store = delivery::open(config).map_err(|error| Failure::Later(format!("{error:#}")))?;
-    let target = store.target().to_owned();
-    let versions = store.versions(&config.registered_model)?.into_iter();
-    Ok(versions
-        .map(|store::Registered { number, tags, .. }| Registered {
-            target: target.clone(),
-            model: config.registered_model.clone(),
-            number,
-            tags,
-        })
-        .collect())
-}
-
-/// Where a bundle is registered.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Registration {
-    /// The server's URL or the local store's folder.
+    /// URL of the server or folder of the local store.
     pub target: String,
-    /// The registered model.
     pub model: String,
-    /// Its alias that points to this version.
     pub alias: String,
-    /// The version's number; none while it waits in the spool for the server.
+    /// None while the version waits in the spool.
     pub number: Option<String>,
 }
 
-/// Registers the bundle in `bundle_folder` under the run in `run_folder`.
-///
-/// # Errors
-/// When the store refuses it, for example because the version has other answers there. A store that does not answer is no
-/// error.
+/// Fails if the store refuses the bundle, but not if it does not answer.
 pub fn register(
     config: &Tracking,
     run_folder: &Path,
@@ -115,7 +66,7 @@ pub fn register(
 
 fn model_version(config: &Tracking, folder: &Path, bundle: &Bundle) -> Result<ModelVersion> {
     let (manifest, (_, variant)) = (bundle.manifest(), bundle.variant(None)?);
-    let graph_sha256 = manifest.files[&variant.file].sha256.clone();
+    let graph_sha256 = graph_digest(bundle, variant);
     let mut tags = Texts::from([
         (VERSION_TAG.to_owned(), manifest.version.clone()),
         (BUNDLE_TAG.to_owned(), bundle.digest().to_owned()),
@@ -127,7 +78,7 @@ fn model_version(config: &Tracking, folder: &Path, bundle: &Bundle) -> Result<Mo
     ]);
     if let Some(fitness) = bundle.file(verdict::FILE) {
         let fitness: Fitness = serde_json::from_slice(fitness)
-            .with_context(|| format!("{}: is not a verdict that this version reads", verdict::FILE))?;
+            .with_context(|| format!("{}: not a verdict that this version reads", verdict::FILE))?;
         tags.insert(VERDICT_TAG.to_owned(), fitness.verdict.name().to_owned());
         tags.extend(fitness.released_although.map(|why| ("cxr_released_although".to_owned(), why)));
     }

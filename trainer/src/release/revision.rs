@@ -1,11 +1,11 @@
-//! The next minor version of a released bundle, which `complete`, `quantise` and `recalibrate` make. Manifest
-//! and card change; every other file stays the same to the byte.
+//! The next minor version of a released bundle, which `complete`, `quantise` and `recalibrate` write. Files
+//! that they do not replace stay the same to the byte.
 
 use crate::bundle::version::Bump;
 use crate::bundle::{self, Released};
 use crate::config::{Config, Tracking};
-use crate::export::{BundleFiles, Delivered, deliver, seal, signing_key};
-use crate::release::taken::ensure_free;
+use crate::export::{BundleFiles, install, seal, signing_key};
+use crate::release::conflict::ensure_version_free;
 use crate::run::environment::now;
 use anyhow::{Context, Result, ensure};
 use cxr::bundle::{Bundle, Manifest, key_id};
@@ -13,27 +13,22 @@ use ed25519_dalek::SigningKey;
 use semver::Version;
 use std::path::Path;
 
-/// How a line of the card begins that names the key of the signature.
+/// Start of the line in the card that names the key.
 const SIGNED: &str = "- Signed (Ed25519) by key ";
 
-/// What is asked for.
 #[derive(Debug, Clone, Copy)]
 pub struct Request<'a> {
-    /// The bundle.
     pub bundle: &'a Path,
-    /// The new bundle's folder; the same replaces it.
+    /// Folder of the new bundle; may be the same.
     pub out: &'a Path,
-    /// The new bundle's version, where it is not to be the next minor one.
+    /// Default: the next minor version.
     pub version: Option<&'a str>,
-    /// Who signs it.
     pub signing_key: &'a Path,
-    /// ONNX Runtime's shared library.
     pub onnxruntime: &'a Path,
 }
 
 impl Request<'_> {
-    /// Opens the bundle with the data that it was made with. A request that would be refused at the end is refused before the data is
-    /// read.
+    /// Opens the bundle with its data. Key, version and card are checked before the data is read.
     pub(crate) fn open<'a>(&self, config: &'a Config) -> Result<Released<'a>> {
         let bundle = bundle::open(self.bundle, None)?;
         Revision::of(&bundle, self)?;
@@ -41,21 +36,17 @@ impl Request<'_> {
     }
 }
 
-/// The next version while it is made.
 pub(crate) struct Revision {
     pub(crate) manifest: Manifest,
-    /// All files but the card.
+    /// All but the card.
     pub(crate) files: BundleFiles,
-    /// The card under the new version.
+    /// With the new version in its title.
     pub(crate) card: String,
     key: SigningKey,
 }
 
 impl Revision {
-    /// The next version, with everything as it was.
-    ///
-    /// # Errors
-    /// When the version asked for is not a later minor one, or the key or the card cannot be read.
+    /// The next version, with nothing else changed yet.
     pub(crate) fn of(bundle: &Bundle, request: &Request<'_>) -> Result<Self> {
         let (old, key) = (bundle.manifest(), signing_key(request.signing_key)?);
         let version = next_version(&old.version, request.version)?.to_string();
@@ -68,24 +59,21 @@ impl Revision {
         let card =
             files.remove(Manifest::CARD).with_context(|| format!("{}: not in the bundle", Manifest::CARD))?;
         let card = String::from_utf8(card).with_context(|| format!("{}: not UTF-8 text", Manifest::CARD))?;
-        let card = renamed(&card, old, &manifest, &key_id(&key.verifying_key()));
+        let card = with_version(&card, old, &manifest, &key_id(&key.verifying_key()));
         Ok(Self { manifest, files, card, key })
     }
 
-    /// Signs the next version, compares it with the bundles that have its name, judges it and puts it into its folder.
-    ///
-    /// # Errors
-    /// When its version is taken by other answers, or `verify` refuses it: nothing is written then.
-    pub(crate) fn deliver(self, tracking: &Tracking, request: &Request<'_>) -> Result<Delivered> {
+    /// Signs the new version and installs it. Writes nothing if the version is taken or `verify` refuses it.
+    pub(crate) fn install(self, tracking: &Tracking, request: &Request<'_>) -> Result<()> {
         let Self { mut manifest, mut files, card, key } = self;
         files.insert(Manifest::CARD.to_owned(), card.into_bytes());
         seal(&mut manifest, &mut files, &key)?;
-        ensure_free(tracking, &manifest, request.bundle, request.out)?;
-        deliver(request.out, &files, &key, request.onnxruntime)
+        ensure_version_free(tracking, &manifest, request.bundle, request.out)?;
+        install(request.out, &files, &key, request.onnxruntime).map(drop)
     }
 }
 
-/// A revision is a later minor version: what the bundle takes and gives stays, its answers may change.
+/// A revision is a later minor version: same interface, other answers.
 fn next_version(old: &str, asked: Option<&str>) -> Result<Version> {
     let old = Version::parse(old)
         .with_context(|| format!("the bundle's version {old:?} is not a semantic version"))?;
@@ -100,8 +88,8 @@ fn next_version(old: &str, asked: Option<&str>) -> Result<Version> {
     Ok(version)
 }
 
-/// The card's lines that name version and key.
-fn renamed(card: &str, old: &Manifest, new: &Manifest, key: &str) -> String {
+/// The card with the new version and key.
+fn with_version(card: &str, old: &Manifest, new: &Manifest, key: &str) -> String {
     let title = |manifest: &Manifest| format!("{}\n", manifest.card_title());
     let details = |manifest: &Manifest| format!("- Version {} of {}", manifest.version, manifest.created);
     let card = card.replacen(&title(old), &title(new), 1).replacen(&details(old), &details(new), 1);

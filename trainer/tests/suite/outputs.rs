@@ -61,8 +61,8 @@ fn taken_names_are_refused_before_anything_is_computed() {
             &["--bundle", "runs/first/bundle", "--reports", "runs/first/report"],
             &["holds a bundle of another run", "holds a report of another run", "--replace"],
         ),
-        (&["--bundle", "runs/first/bundle", "--replace"], &["is in place with other weights"]),
-        (&["--bundle", "config"], &["holds files that are no bundle"]),
+        (&["--bundle", "runs/first/bundle", "--replace"], &["exists with other weights"]),
+        (&["--bundle", "config"], &["holds files and no bundle.json"]),
         (&["--bump", "minor"], &["--bump: no bundle"]),
         (&["--signing-key", "missing.pem"], &["missing.pem: cannot be read"]),
     ];

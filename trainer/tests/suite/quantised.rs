@@ -1,5 +1,5 @@
-//! int8: every architecture has a variant near fp32, an image has the same bits in every batch, and a bundle gets the variant
-//! without anything else of it changing.
+//! int8: every architecture has a variant near fp32, outputs do not depend on the batch, and adding the
+//! variant changes nothing else in the bundle.
 
 use crate::support::{Workbench, assert_accepted, fail, onnxruntime, repository, site_labels, succeed};
 use cxr::bundle::Bundle;
@@ -12,23 +12,17 @@ use cxr_trainer::onnx::quantise::quantise;
 use prost::Message;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use runtime::{ModelOutputs, Runtime, Session, SessionOptions};
+use runtime::{ModelOutputs, Runtime, Session};
 use serde_json::Value;
 use std::path::Path;
 
-/// Random batches of all graphs together.
+/// Over all graphs.
 const BATCHES: usize = 1000;
-/// Images of the largest batch.
-const LARGEST: usize = 8;
-
-fn runtime() -> Runtime {
-    Runtime::load(&onnxruntime()).unwrap()
-}
+const MAX_BATCH: usize = 8;
 
 fn session(bundle: &Bundle, variant: &str) -> Session {
     let (_, variant) = bundle.variant(Some(variant)).unwrap();
-    let graph = bundle.file(&variant.file).unwrap();
-    runtime().session(graph, &bundle.manifest().model, &SessionOptions::default()).unwrap()
+    cxr_trainer::bundle::session(bundle, variant, &onnxruntime()).unwrap()
 }
 
 fn phantoms(n: u64, bundle: &Bundle) -> Vec<Vec<u8>> {
@@ -41,7 +35,7 @@ fn alone(session: &mut Session, images: &[Vec<u8>]) -> Vec<ModelOutputs> {
     images.iter().map(|image| session.run(image, 1).unwrap()).collect()
 }
 
-/// A seeded network as a bundle, at the workbench's size.
+/// A bundle of an untrained network, at the workbench's size.
 fn benchmark(workbench: &Workbench, architecture: Architecture, out: &Path) -> Bundle {
     let mut command = workbench.command_without_data("benchmark bundle");
     command.args(["--architecture", architecture.name(), "--onnxruntime"]).arg(onnxruntime());
@@ -49,12 +43,12 @@ fn benchmark(workbench: &Workbench, architecture: Architecture, out: &Path) -> B
     open(out, None).unwrap()
 }
 
-/// An image among random neighbours, again and again.
-fn shuffle(session: &mut Session, images: &[Vec<u8>], n_batches: usize, what: &str) {
+/// Runs random batches and compares each image with its outputs alone.
+fn assert_independent_of_batch(session: &mut Session, images: &[Vec<u8>], n_batches: usize, what: &str) {
     let expected = alone(session, images);
     let mut random = ChaCha8Rng::seed_from_u64(11);
     for number in 0..n_batches {
-        let n = random.random_range(1..=LARGEST);
+        let n = random.random_range(1..=MAX_BATCH);
         let members: Vec<usize> = (0..n).map(|_| random.random_range(0..images.len())).collect();
         let pixels: Vec<u8> = members.iter().flat_map(|member| images[*member].clone()).collect();
         let batch = session.run(&pixels, n).unwrap();
@@ -68,7 +62,7 @@ fn shuffle(session: &mut Session, images: &[Vec<u8>], n_batches: usize, what: &s
 }
 
 #[test]
-fn every_architecture_is_near_fp32_and_an_image_has_the_same_bits_in_every_batch() {
+fn every_architecture_is_near_fp32_and_independent_of_the_batch() {
     let workbench = Workbench::new(1, 1);
     let n_batches = BATCHES / (2 * Architecture::ALL.len());
     for architecture in Architecture::ALL {
@@ -78,9 +72,9 @@ fn every_architecture_is_near_fp32_and_an_image_has_the_same_bits_in_every_batch
         let mut outputs = Vec::new();
         for variant in ["fp32", "int8"] {
             let mut session = session(&bundle, variant);
-            // Where ONNX Runtime breaks it, the bundle says so and nobody batches.
+            // A fixed batch means that `quantise` found a difference.
             if bundle.variant(Some(variant)).unwrap().1.fixed_batch.is_none() {
-                shuffle(&mut session, &images, n_batches, &format!("{name} {variant}"));
+                assert_independent_of_batch(&mut session, &images, n_batches, &format!("{name} {variant}"));
             }
             outputs.push(alone(&mut session, &images));
         }
@@ -111,7 +105,7 @@ fn the_default_bundle_batches_at_its_own_size() {
     let images = phantoms(6, &bundle);
     for (name, variant) in &bundle.manifest().variants {
         if variant.fixed_batch.is_none() {
-            shuffle(&mut session(&bundle, name), &images, 12, &format!("default {name}"));
+            assert_independent_of_batch(&mut session(&bundle, name), &images, 12, &format!("default {name}"));
         }
     }
 }
@@ -121,35 +115,33 @@ fn only_graphs_of_this_program_are_quantised() {
     let bundle = open(&repository().join("models/default"), None).unwrap();
     let graph = bundle.file("model.onnx").unwrap();
     let image = vec![128; 224 * 224];
-    let try_it = |graph: &[u8], n_images: usize, bits: u32| {
+    let runtime = Runtime::load(&onnxruntime()).unwrap();
+    let refused = |graph: &[u8], n_images: usize, bits: u32, expected: &str| {
         let images = std::iter::repeat_n(image.as_slice(), n_images);
-        let images: Vec<&[u8]> = images.collect();
-        match quantise(&runtime(), graph, images.into_iter(), (224, 224), bits) {
-            Ok(_) => "quantised".to_owned(),
-            Err(error) => format!("{error:#}"),
-        }
+        let error = format!("{:#}", quantise(&runtime, graph, images, (224, 224), bits).unwrap_err());
+        assert!(error.contains(expected), "{error}");
     };
-    assert!(try_it(b"\xff\xff", 1, 7).contains("no ONNX file"));
+    refused(b"\xff\xff", 1, 7, "not an ONNX file");
     let mut longer = graph.to_vec();
-    // Field 6, a text that the schema here leaves out: the model's documentation.
+    // Field 6, the doc_string, which our schema leaves out.
     longer.extend([0x32, 1, b'x']);
-    assert!(try_it(&longer, 1, 7).contains("holds more"), "{}", try_it(&longer, 1, 7));
+    refused(&longer, 1, 7, "holds more");
     let edited = |edit: &dyn Fn(&mut ModelProto)| {
         let mut model = ModelProto::decode(graph).unwrap();
         edit(&mut model);
         model.encode_to_vec()
     };
     let foreign = edited(&|model| model.graph.as_mut().unwrap().node[9].op_type = "LSTM".into());
-    assert!(try_it(&foreign, 1, 7).contains("LSTM"));
+    refused(&foreign, 1, 7, "LSTM");
     let no_cast = edited(&|model| model.graph.as_mut().unwrap().node[0].op_type = "Relu".into());
-    assert!(try_it(&no_cast, 1, 7).contains("the normalisation of the image"));
-    assert!(try_it(graph, 0, 7).contains("no image was given"));
-    assert!(try_it(graph, 1, 1).contains("1 bits"));
-    assert!(try_it(graph, 1, 9).contains("9 bits"));
+    refused(&no_cast, 1, 7, "the normalisation of the image");
+    refused(graph, 0, 7, "no image was given");
+    refused(graph, 1, 1, "1 bits");
+    refused(graph, 1, 9, "9 bits");
 }
 
 #[test]
-fn a_benchmark_bundle_says_what_it_is_and_names_what_it_cannot_make() {
+fn a_benchmark_bundle_states_its_purpose_and_is_reproducible() {
     let workbench = Workbench::new(1, 1);
     let out = workbench.path().join("benchmark");
     let bundle = benchmark(&workbench, Architecture::MobileNetV2, &out);
@@ -193,15 +185,9 @@ fn a_run_is_exported_with_both_variants_and_a_bundle_gets_one_later() {
     let plain = export("int8: false", &[]);
     assert_accepted(&workbench.path().join("bundle"));
     assert_eq!(plain.manifest().variants.len(), 1);
-    let quantise = |out: &Path| {
-        let mut command = workbench.command_without_data("quantise");
-        command.arg("--bundle").arg(workbench.path().join("bundle")).arg("--out").arg(out);
-        command.arg("--data").arg(workbench.data()).arg("--onnxruntime").arg(onnxruntime());
-        command
-    };
-    let out = workbench.path().join("later");
-    let printed = succeed(&mut quantise(&out));
-    assert!(printed.contains("verdicts differ"), "{printed}");
+    let (bundle, out) = (workbench.path().join("bundle"), workbench.path().join("later"));
+    let printed = succeed(workbench.revise("quantise", &bundle, &out).arg("--data").arg(workbench.data()));
+    assert!(printed.contains("decisions differ"), "{printed}");
     assert_accepted(&out);
     let later = open(&out, None).unwrap();
     assert_eq!((plain.manifest().version.as_str(), later.manifest().version.as_str()), ("1.0.0", "1.1.0"));
@@ -213,55 +199,47 @@ fn a_run_is_exported_with_both_variants_and_a_bundle_gets_one_later() {
     let card = String::from_utf8_lossy(later.file("MODEL_CARD.md").unwrap()).into_owned();
     assert!(card.contains("\n### int8 variant\n") && card.contains("| int8 on select |"), "{card}");
 
-    taken(&workbench, plain.digest());
-    completed(&workbench);
+    recalibrate_beside(&workbench, plain.digest());
+    complete_beside(&workbench);
 
-    // The same at once, and the same graph; another answer set is another version.
+    // Exported with both variants at once: the same int8 graph, and other answers need another version.
     std::fs::write(workbench.config(), &config).unwrap();
-    let mut command = workbench.command("export");
-    let printed = fail(command.arg("--onnxruntime").arg(onnxruntime()));
+    let printed = fail(workbench.command("export").arg("--onnxruntime").arg(onnxruntime()));
     assert!(printed.contains("--bump"), "{printed}");
     let both = export("int8: true", &["--bump", "minor"]);
     assert_eq!(both.file("model-int8.onnx"), later.file("model-int8.onnx"));
     assert_eq!(both.manifest().variants["int8"], later.manifest().variants["int8"]);
 
-    // Other data has other folds, and its train fold could be among the select images.
+    // Other data has other folds.
     let other = Workbench::new(8, 1);
-    let mut command = other.command_without_data("quantise");
-    command
-        .arg("--bundle")
-        .arg(workbench.path().join("bundle"))
-        .arg("--out")
-        .arg(workbench.path().join("other"));
-    let printed = fail(command.arg("--data").arg(other.data()).arg("--onnxruntime").arg(onnxruntime()));
+    let out = workbench.path().join("other");
+    let printed = fail(other.revise("quantise", &bundle, &out).arg("--data").arg(other.data()));
     assert!(printed.contains("do not give the folds"), "{printed}");
-    strict(&workbench, &config);
+    refuse_too_many_flips(&workbench, &config);
 }
 
-/// `quantise` made the next version in a folder beside; what `recalibrate` would make has other answers and needs another name.
-fn taken(workbench: &Workbench, digest: &str) {
+/// `quantise` wrote the next version into a folder beside: `recalibrate` needs another one.
+fn recalibrate_beside(workbench: &Workbench, digest: &str) {
     let labels = workbench.path().join("labels.csv");
     std::fs::write(&labels, site_labels(400, 0.5, 1.2, digest)).unwrap();
+    let (bundle, out) = (workbench.path().join("bundle"), workbench.path().join("site"));
     let recalibrate = |arguments: &[&str]| {
-        let mut command = workbench.command_without_data("recalibrate");
-        command.arg("--bundle").arg(workbench.path().join("bundle")).arg("--labels").arg(&labels);
-        command.arg("--out").arg(workbench.path().join("site")).arg("--onnxruntime").arg(onnxruntime());
-        command.arg("--force").args(arguments);
+        let mut command = workbench.revise("recalibrate", &bundle, &out);
+        command.arg("--labels").arg(&labels).arg("--force").args(arguments);
         command
     };
     let printed = fail(&mut recalibrate(&[]));
     assert!(printed.contains("1.1.0 is taken") && printed.contains("later has that version"), "{printed}");
     succeed(&mut recalibrate(&["--version", "1.2.0"]));
-    assert_accepted(&workbench.path().join("site"));
+    assert_accepted(&out);
 }
 
-/// What is measured again makes the next version as well.
-fn completed(workbench: &Workbench) {
+/// `complete` needs a free version, too.
+fn complete_beside(workbench: &Workbench) {
     let out = workbench.path().join("completed");
     let complete = |arguments: &[&str]| {
-        let mut command = workbench.command_without_data("complete");
-        command.arg("--bundle").arg(workbench.path().join("later")).arg("--out").arg(&out);
-        command.arg("--data").arg(workbench.data()).arg("--onnxruntime").arg(onnxruntime()).args(arguments);
+        let mut command = workbench.revise("complete", &workbench.path().join("later"), &out);
+        command.arg("--data").arg(workbench.data()).args(arguments);
         command
     };
     let printed = fail(&mut complete(&["--version", "1.1.0"]));
@@ -274,12 +252,12 @@ fn completed(workbench: &Workbench) {
     std::fs::remove_dir_all(workbench.path().join("site")).unwrap();
 }
 
-/// An int8 that gives more other verdicts than are allowed is left out of a run's bundle, which says so, and is an error where it
-/// alone was asked for.
-fn strict(workbench: &Workbench, config: &str) {
+/// An int8 variant that changes more decisions than allowed is left out of an exported bundle, whose card
+/// states it, and makes `quantise` fail.
+fn refuse_too_many_flips(workbench: &Workbench, config: &str) {
     let strict = config.replace("int8_max_flips: 0.5", "int8_max_flips: 0.0");
     std::fs::write(workbench.config(), &strict).unwrap();
-    // fp32 that calls every image positive: int8, whose operating point is its own, does not.
+    // fp32 now calls every image positive; int8 has its own operating point and does not.
     let file = workbench.run().join("calibration.json");
     let mut calibration: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
     calibration["policy"]["threshold"] = 0.0.into();
@@ -305,9 +283,7 @@ fn strict(workbench: &Workbench, config: &str) {
     let out = workbench.path().join("strict");
     let quantise = |config: &str| {
         std::fs::write(workbench.config(), config).unwrap();
-        let mut command = workbench.command_without_data("quantise");
-        command.arg("--bundle").arg(&folder).arg("--out").arg(&out);
-        fail(command.arg("--data").arg(workbench.data()).arg("--onnxruntime").arg(onnxruntime()))
+        fail(workbench.revise("quantise", &folder, &out).arg("--data").arg(workbench.data()))
     };
     let printed = quantise(&strict);
     assert!(printed.contains(allows) && printed.contains("nothing is written"), "{printed}");

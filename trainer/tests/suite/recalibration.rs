@@ -1,13 +1,12 @@
-//! Recalibration from outside: labels of a site become the next version, which every judge accepts and whose name is free.
+//! `recalibrate`: labels of a site give the next version of a bundle, which trainer and service accept.
 
-use crate::support::{Workbench, assert_accepted, fail, onnxruntime, repository, site_labels, succeed};
+use crate::support::{Workbench, assert_accepted, fail, repository, site_labels, succeed};
 use cxr::bundle::Bundle;
 use cxr_trainer::bundle;
 use cxr_trainer::release::recalibrate::Recalibration;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Labels for the default bundle, and where everything goes.
 struct Site {
     workbench: Workbench,
     old: Bundle,
@@ -31,13 +30,16 @@ impl Site {
     }
 
     fn recalibrate(&self, out: &str) -> Command {
-        let mut command = self.workbench.command_without_data("recalibrate");
-        command.args(["--bundle", "models/default", "--labels"]).arg(self.path("labels.csv"));
-        command.arg("--out").arg(self.path(out)).arg("--onnxruntime").arg(onnxruntime());
+        self.recalibrate_from(Path::new("models/default"), out)
+    }
+
+    fn recalibrate_from(&self, bundle: &Path, out: &str) -> Command {
+        let mut command = self.workbench.revise("recalibrate", bundle, &self.path(out));
+        command.arg("--labels").arg(self.path("labels.csv"));
         command
     }
 
-    /// The minor version after the default bundle's, with `beyond` added.
+    /// The minor version of the default bundle plus 1 plus `beyond`.
     fn next(&self, beyond: u64) -> String {
         let parts: Vec<u64> =
             self.old.manifest().version.split('.').map(|part| part.parse().unwrap()).collect();
@@ -49,7 +51,7 @@ fn open(folder: &Path) -> Bundle {
     bundle::open(folder, None).unwrap()
 }
 
-/// A change that labels show beyond doubt.
+/// Scale and bias of a shift that the labels show clearly.
 const SHIFTED: (f64, f64) = (0.5, 1.2);
 
 #[test]
@@ -82,7 +84,7 @@ fn labels_of_a_site_make_the_next_version_with_the_same_graph() {
         card.contains("see \"Recalibration\" above") && card.contains("Left out of this version"),
         "{card}"
     );
-    assert_eq!(card.matches("sigmoid(").count(), 2, "one probability and the one before: {card}");
+    assert_eq!(card.matches("sigmoid(").count(), 2, "the new calibration and the old one: {card}");
     let policy = &recalibrated.policy;
     for stated in [
         format!("- Operating point: {:.4}, with sensitivity", policy.threshold),
@@ -95,16 +97,13 @@ fn labels_of_a_site_make_the_next_version_with_the_same_graph() {
         assert!(card.contains(&stated), "{stated}: {card}");
     }
 
-    // Its labels are those of the bundle that it was made from, and one set of labels changes it no further.
-    let mut again = site.workbench.command_without_data("recalibrate");
-    again.arg("--bundle").arg(site.path("site")).arg("--labels").arg(site.path("labels.csv"));
-    again.arg("--out").arg(site.path("again")).arg("--onnxruntime").arg(onnxruntime());
-    let printed = fail(&mut again);
+    // Labels of the parent bundle are accepted for the new one, but cannot improve it a second time.
+    let printed = fail(&mut site.recalibrate_from(&site.path("site"), "again"));
     assert!(printed.contains("not shown to be better"), "{printed}");
 }
 
 #[test]
-fn labels_that_are_too_few_or_do_not_help_are_refused() {
+fn too_few_labels_and_no_improvement_are_refused() {
     let site = Site::new();
     let calibration = site.old.variant(None).unwrap().1.calibration;
     let refused = |n: usize, shift: (f64, f64), digest: &str, arguments: &[&str], expected: &str| {
@@ -128,7 +127,7 @@ fn labels_that_are_too_few_or_do_not_help_are_refused() {
     site.label(60, SHIFTED, digest);
     succeed(site.recalibrate("site").arg("--force"));
     let card = String::from_utf8(open(&site.path("site")).file("MODEL_CARD.md").unwrap().to_vec()).unwrap();
-    assert!(card.contains("- Forced: labels of ") && card.contains("asks for 100 of each"), "{card}");
+    assert!(card.contains("- Forced: labels of ") && card.contains("requires 100 of each"), "{card}");
 }
 
 #[test]
@@ -137,7 +136,7 @@ fn one_version_never_has_two_sets_of_answers() {
     let digest = site.old.digest().to_owned();
     site.label(1000, SHIFTED, &digest);
     succeed(&mut site.recalibrate("one"));
-    // The same answers again are the same version, wherever they lie.
+    // The same answers may have the same version in another folder.
     succeed(&mut site.recalibrate("same"));
 
     site.label(1000, (0.4, 2.0), &digest);
@@ -152,7 +151,7 @@ fn one_version_never_has_two_sets_of_answers() {
     refused("two", &[], "has that version with other answers");
     assert!(!site.path("two").exists());
     assert_eq!(open(&site.path("one")).digest(), before);
-    // A version of its own, or a later one; a site's name keeps it apart from what the maker releases.
+    // Another version is accepted: with the name of the site as build metadata, or a later one.
     let named = format!("{}+st-marys", site.next(0));
     succeed(site.recalibrate("two").args(["--version", &named]));
     assert_eq!(open(&site.path("two")).manifest().version, named);
@@ -163,7 +162,7 @@ fn one_version_never_has_two_sets_of_answers() {
     let printed = fail(site.recalibrate("three").args(["--version", &format!("{}+a", site.next(0))]));
     assert!(printed.contains("is later than"), "{printed}");
 
-    // The registry remembers what no folder shows any more.
+    // The registry knows versions whose folders are gone.
     let register = |bundle: &str| {
         let mut command = site.workbench.command_without_data("register");
         command.arg(site.path(bundle)).arg("--run").arg(site.path(&format!("run-{bundle}")));
@@ -176,7 +175,7 @@ fn one_version_never_has_two_sets_of_answers() {
     }
     refused("elsewhere/four", &[], "version 1 of cxr-pneumonia in");
     assert!(!site.path("elsewhere").exists());
-    // Made beside another registry, it is refused when it is registered.
+    // Made with another registry, it is refused at registration.
     let config = std::fs::read_to_string(site.workbench.config()).unwrap();
     let (store, other) = (site.path("mlruns"), site.path("other-registry"));
     let elsewhere = config.replace(&store.display().to_string(), &other.display().to_string());
@@ -188,7 +187,7 @@ fn one_version_never_has_two_sets_of_answers() {
 }
 
 #[test]
-fn what_verify_refuses_is_not_registered() {
+fn a_bundle_that_fails_verification_is_not_registered() {
     let workbench = Workbench::new(1, 1);
     let bundle = workbench.path().join("bundle");
     let copied = Command::new("cp").arg("-r").arg(repository().join("models/default")).arg(&bundle).status();

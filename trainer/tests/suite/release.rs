@@ -1,35 +1,31 @@
-//! Releases: whatever is done to a bundle is noticed and named, and a version never changes.
+//! `verify` finds every change to a bundle, and a released version never changes.
 
 use crate::support::{Workbench, assert_accepted, fail, onnxruntime, repository, succeed};
 use cxr::bundle::{Manifest, sha256_hex, sign};
 use cxr_trainer::bundle::verify::{Outcome, Verification, public_key, verify};
-use cxr_trainer::bundle::version::{Bump, InPlace, next};
+use cxr_trainer::bundle::version::{Bump, ExistingBundle, next};
 use cxr_trainer::export::signing_key;
 use ed25519_dalek::{SigningKey, VerifyingKey};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use tempfile::TempDir;
 
-/// A copy of the default bundle.
 struct Copied {
     folder: TempDir,
 }
 
 impl Copied {
     fn new() -> Self {
-        let copied = Self { folder: TempDir::new().unwrap() };
-        for file in files(&default_bundle()) {
-            std::fs::create_dir_all(copied.file(&file).parent().unwrap()).unwrap();
-            std::fs::copy(default_bundle().join(&file), copied.file(&file)).unwrap();
-        }
-        copied
+        let folder = TempDir::new().unwrap();
+        succeed(Command::new("cp").arg("-r").arg(default_bundle().join(".")).arg(folder.path()));
+        Self { folder }
     }
 
     fn file(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    /// Changes the manifest, and says the digest of every file as it is now.
+    /// Edits the manifest and updates the digest of every file.
     fn edit_manifest(&self, edit: impl FnOnce(&mut Manifest)) -> Vec<u8> {
         let mut manifest: Manifest =
             serde_json::from_slice(&std::fs::read(self.file("bundle.json")).unwrap()).unwrap();
@@ -48,7 +44,7 @@ impl Copied {
         std::fs::write(self.file("signature"), signature).unwrap();
     }
 
-    /// Everything but running the graph.
+    /// Without running the graph.
     fn verify(&self) -> Verification {
         verify(self.folder.path(), Some(&development_key()), None)
     }
@@ -81,13 +77,12 @@ fn files(folder: &Path) -> Vec<String> {
     found
 }
 
-/// The reason of the failure.
 fn failure(table: &Verification) -> String {
     format!("{:#}", table.result().unwrap_err())
 }
 
 #[test]
-fn the_default_bundle_is_what_it_says() {
+fn the_default_bundle_passes() {
     let mut command = Command::new(env!("CARGO_BIN_EXE_cxr-trainer"));
     command.current_dir(repository()).arg("verify").arg(default_bundle());
     command.arg("--public-key").arg(public_key_file()).arg("--onnxruntime").arg(onnxruntime());
@@ -107,7 +102,7 @@ fn the_default_bundle_is_what_it_says() {
 }
 
 #[test]
-fn a_changed_byte_in_any_file_is_noticed_and_so_is_a_file_that_is_gone() {
+fn a_changed_byte_and_a_missing_file_are_found() {
     let copied = Copied::new();
     assert!(copied.verify().result().is_ok());
     for name in files(copied.folder.path()) {
@@ -129,7 +124,7 @@ fn a_changed_byte_in_any_file_is_noticed_and_so_is_a_file_that_is_gone() {
 }
 
 #[test]
-fn what_nobody_signed_is_refused() {
+fn unsigned_changes_are_refused() {
     let copied = Copied::new();
     for extra in ["run.sh", "golden/more.png"] {
         std::fs::write(copied.file(extra), b"x").unwrap();
@@ -138,16 +133,16 @@ fn what_nobody_signed_is_refused() {
         std::fs::remove_file(copied.file(extra)).unwrap();
     }
 
-    // The threshold is edited, all digests are right, the signature is the old one.
+    // Edited threshold, correct digests, old signature.
     let lower = |manifest: &mut Manifest| {
         manifest.variants.values_mut().for_each(|variant| variant.policy.threshold = 0.01);
     };
     let manifest = copied.edit_manifest(lower);
     let reason = failure(&copied.verify());
     assert!(reason.contains("signature") && reason.contains("changed after signing"), "{reason}");
-    assert!(verify(copied.folder.path(), None, None).result().is_ok(), "the digests alone cannot know");
+    assert!(verify(copied.folder.path(), None, None).result().is_ok(), "the digests alone are right");
 
-    // Signed again, by somebody else; then with the name of the trusted key put over it.
+    // Signed again with another key; then with the id of the trusted key on that signature.
     let stranger = SigningKey::from_bytes(&[7; 32]);
     copied.sign(&manifest, &stranger);
     assert!(failure(&copied.verify()).contains("signed by key"));
@@ -160,34 +155,32 @@ fn what_nobody_signed_is_refused() {
 }
 
 #[test]
-fn a_signature_does_not_help_a_graph_that_says_something_else() {
+fn a_signed_bundle_with_other_outputs_is_refused() {
     let key = signing_key(&repository().join("config/development-signing-key.pem")).unwrap();
-    let printed = |edit: &dyn Fn(&Copied, &mut Manifest)| {
+    let refused = |expected: [&str; 2], edit: &dyn Fn(&Copied, &mut Manifest)| {
         let copied = Copied::new();
         let manifest = copied.edit_manifest(|manifest| edit(&copied, manifest));
         copied.sign(&manifest, &key);
         let mut command = Command::new(env!("CARGO_BIN_EXE_cxr-trainer"));
         command.current_dir(repository()).arg("verify").arg(copied.folder.path());
-        fail(command.arg("--public-key").arg(public_key_file()).arg("--onnxruntime").arg(onnxruntime()))
+        command.arg("--public-key").arg(public_key_file()).arg("--onnxruntime").arg(onnxruntime());
+        let printed = fail(&mut command);
+        assert!(expected.iter().all(|text| printed.contains(text)), "{expected:?}: {printed}");
     };
-    let variant = |manifest: &mut Manifest, shift: f32| {
-        manifest.variants.values_mut().for_each(|variant| variant.golden[1].logit += shift);
-    };
-    let golden = printed(&|_, manifest| variant(manifest, 0.5));
-    assert!(golden.contains("FAILED   golden fp32") && golden.contains("phantom-1.png"), "{golden}");
-    let bytes = printed(&|copied, _| std::fs::write(copied.file("model.onnx"), b"no graph").unwrap());
-    assert!(bytes.contains("FAILED   graph fp32") && bytes.contains("model.onnx"), "{bytes}");
-    let cam = printed(&|_, manifest| manifest.model.outputs[1].shape[3] = Some(9));
-    assert!(cam.contains("FAILED   graph fp32") && cam.contains("cam"), "{cam}");
-    let version = printed(&|_, manifest| manifest.version = "1.0".into());
-    assert!(version.contains("FAILED   manifest") && version.contains("not a semantic version"), "{version}");
-    let renamed = printed(&|_, manifest| manifest.version = "9.9.9".into());
-    assert!(renamed.contains("FAILED   model card") && renamed.contains("another bundle"), "{renamed}");
+    refused(["FAILED   golden fp32", "phantom-1.png"], &|_, manifest| {
+        manifest.variants.values_mut().for_each(|variant| variant.golden[1].logit += 0.5);
+    });
+    refused(["FAILED   graph fp32", "model.onnx"], &|copied, _| {
+        std::fs::write(copied.file("model.onnx"), b"no graph").unwrap();
+    });
+    refused(["FAILED   graph fp32", "cam"], &|_, manifest| manifest.model.outputs[1].shape[3] = Some(9));
+    refused(["FAILED   manifest", "not a semantic version"], &|_, manifest| manifest.version = "1.0".into());
+    refused(["FAILED   model card", "another bundle"], &|_, manifest| manifest.version = "9.9.9".into());
 }
 
 #[test]
 fn a_version_has_one_set_of_answers_forever() {
-    let in_place = InPlace::read(&default_bundle()).unwrap().unwrap();
+    let existing = ExistingBundle::read(&default_bundle()).unwrap().unwrap();
     let bytes = std::fs::read(default_bundle().join("bundle.json")).unwrap();
     let manifest: Manifest = serde_json::from_slice(&bytes).unwrap();
     let graph = manifest.files["model.onnx"].sha256.clone();
@@ -195,13 +188,13 @@ fn a_version_has_one_set_of_answers_forever() {
     let ask = |version: &str, graph: &str, bump: Option<Bump>| {
         let mut manifest = Manifest { version: version.to_owned(), ..manifest.clone() };
         graph.clone_into(&mut manifest.files.get_mut("model.onnx").unwrap().sha256);
-        next(Some(&in_place), &manifest, bump).map(|version| version.to_string())
+        next(Some(&existing), &manifest, bump).map(|version| version.to_string())
     };
     assert_eq!(ask(&released, &graph, None).unwrap(), released, "the same model keeps its version");
     assert_eq!(ask(&released, &graph, Some(Bump::Minor)).unwrap(), released, "and is released once");
     let mut stricter = manifest.clone();
     stricter.acceptance.min_side_px += 1;
-    assert!(next(Some(&in_place), &stricter, None).is_err(), "which images it refuses is an answer");
+    assert!(next(Some(&existing), &stricter, None).is_err(), "which images it refuses is an answer");
     let error = ask(&released, "other", None).unwrap_err().to_string();
     assert!(error.contains("other weights") && error.contains("--bump"), "{error}");
     assert!(ask("0.9.0", "other", None).is_err(), "no newer model under an older version");
@@ -246,27 +239,17 @@ fn a_run_is_released_and_its_next_calibration_is_another_version() {
     assert_accepted(&bundle);
     assert!(bundle.join("REPORT.md").is_file() && !bundle.with_added_extension("partial").exists());
     let card = std::fs::read_to_string(bundle.join("MODEL_CARD.md")).unwrap();
-    for heading in [
-        "Verdict",
-        "Model details",
-        "Intended use",
-        "Factors",
-        "Metrics",
-        "Evaluation data",
-        "Training data",
-        "Quantitative analyses",
-        "Ethical considerations",
-        "Caveats and recommendations",
-    ] {
-        assert!(card.contains(&format!("\n## {heading}\n")), "{heading}: {card}");
-    }
+    let headings: Vec<&str> = card.lines().filter_map(|line| line.strip_prefix("## ")).collect();
+    let expected = "Verdict, Model details, Intended use, Factors, Metrics, Evaluation data, Training data, \
+                    Quantitative analyses, Ethical considerations, Caveats and recommendations, Sources and licences";
+    assert_eq!(headings.join(", "), expected, "{card}");
 
     let config = std::fs::read_to_string(workbench.config()).unwrap();
     std::fs::write(workbench.config(), config.replace("target_sensitivity: 0.9", "target_sensitivity: 0.6"))
         .unwrap();
     prepare();
     let printed = fail(&mut release(&[]));
-    assert!(printed.contains("1.0.0 is in place") && printed.contains("--bump"), "{printed}");
+    assert!(printed.contains("1.0.0 exists with") && printed.contains("--bump"), "{printed}");
     let printed = succeed(&mut release(&["--bump", "patch"]));
     assert!(printed.contains("registered cxr-pneumonia 1.0.1 as version 2"), "{printed}");
     let released = std::fs::read_to_string(workbench.run().join("release.json")).unwrap();

@@ -1,24 +1,22 @@
-//! From serving to recalibration as docs/RECALIBRATION.md describes: a production service answers, radiologists label, the log is exported and
-//! taken as it is, and the service goes on with the new bundle.
+//! From serving to recalibration, as docs/RECALIBRATION.md describes: a production service answers,
+//! radiologists label, the exported log recalibrates the bundle, and the service reloads it.
 
 use crate::support::{Workbench, fail, onnxruntime, repository, succeed};
 use cxr::bundle::Bundle;
 use cxr_trainer::bundle;
 use cxr_trainer::release::recalibrate::Recalibration;
 use serde_json::{Value, json};
-use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 use system_tests::server::{Options, Server, binary};
 use system_tests::site::Site;
 use system_tests::{images, postgres};
 
-/// Images that are sent; two of each person.
+/// Images to send, two per patient.
 const N: u64 = 60;
-/// Of these, the first ones get no label.
+/// Images that get no label.
 const N_UNLABELLED: usize = 4;
 
-/// The site's service, and the trainer beside it.
 struct Hospital {
     site: Site,
     server: Server,
@@ -62,11 +60,9 @@ impl Hospital {
     }
 
     fn recalibrate(&self, bundle: &str, labels: &str, out: &str) -> Command {
-        let mut command = self.workbench.command_without_data("recalibrate");
         let etc = self.site.config();
-        command.arg("--bundle").arg(etc.join(bundle)).arg("--labels").arg(labels);
-        command.arg("--out").arg(etc.join(out)).arg("--onnxruntime").arg(onnxruntime());
-        command.arg("--signing-key").arg(etc.join("bundle.key"));
+        let mut command = self.workbench.revise("recalibrate", &etc.join(bundle), &etc.join(out));
+        command.args(["--labels", labels, "--signing-key"]).arg(etc.join("bundle.key"));
         command
     }
 
@@ -84,7 +80,6 @@ impl Hospital {
     }
 }
 
-/// With a text as standard input.
 fn with_input(command: &mut Command, input: &str) -> Output {
     let mut child =
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
@@ -92,7 +87,8 @@ fn with_input(command: &mut Command, input: &str) -> Output {
     child.wait_with_output().unwrap()
 }
 
-/// Labels of the answered images, by the rank of their logits, with errors on both sides: what no calibration of the shipped bundle says.
+/// Labels by the rank of the logits, with errors on both sides, so that no calibration of the default bundle
+/// fits them.
 fn truth(log: &str) -> Vec<(String, bool)> {
     let rows = log.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
     let mut rows: Vec<(f64, String)> = rows
@@ -111,13 +107,8 @@ fn calibration(bundle: &Bundle) -> (f64, f64) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn labels_of_a_production_service_become_the_bundle_that_it_serves_next() {
-    if !Command::new(repository().join("scripts/private-postgres.sh"))
-        .arg("find")
-        .output()
-        .unwrap()
-        .status
-        .success()
-    {
+    let found = Command::new(repository().join("scripts/private-postgres.sh")).arg("find").output().unwrap();
+    if !found.status.success() {
         system_tests::skipped("no initdb, so no private Postgres");
         return;
     }
@@ -136,10 +127,10 @@ async fn labels_of_a_production_service_become_the_bundle_that_it_serves_next() 
     for (id, positive) in &truth {
         hospital.label(id, *positive, "2026-03-01T10:00:00Z").await;
     }
-    // What was said before counts no more, though it is written down later.
+    // An earlier `labelled_at` is not the current label, even if it is recorded later.
     hospital.label(&truth[0].0, !truth[0].1, "2026-02-01T10:00:00Z").await;
 
-    // The audit log's own export, from the command line.
+    // The export of the whole audit log.
     let log = hospital.site.folder.path().join("log.ndjson");
     let (done, told) = hospital.site.run(&["audit", "export", "--out", log.to_str().unwrap()]);
     assert!(done, "{told}");
@@ -159,9 +150,9 @@ async fn labels_of_a_production_service_become_the_bundle_that_it_serves_next() 
     let n_positive = truth.iter().filter(|(_, positive)| *positive).count();
     let found: Recalibration = serde_json::from_slice(next.file("recalibration.json").unwrap()).unwrap();
     assert_eq!(found.n, [truth.len() - n_positive, n_positive]);
-    assert!(found.n_patients <= N as usize / 2, "images of one person are one patient");
+    assert!(found.n_patients <= N as usize / 2, "images of one patient are grouped");
 
-    // What the API gives out says the same, through a pipe.
+    // The API gives the same labels, here through a pipe.
     for format in ["ndjson", "csv"] {
         let (log, out) = (hospital.log(format).await, format!("{format}/model"));
         let output = with_input(hospital.recalibrate("model", "-", &out).args(["--version", "1.99.0"]), &log);
@@ -172,18 +163,19 @@ async fn labels_of_a_production_service_become_the_bundle_that_it_serves_next() 
             "{format}: {scale} {bias}"
         );
     }
-    everybody_accepts(&hospital);
-    in_development(&hospital, log.to_str().unwrap()).await;
-    serves(&hospital, &first, &old, &next).await;
+    assert_verified(&hospital);
+    serve_in_development(&hospital, log.to_str().unwrap()).await;
+    reload(&hospital, &first, &old, &next).await;
 
-    // The rows of before are still labels for the next bundle: its network is theirs. It has learnt from them already.
+    // Labels of the old bundle are accepted for the new one, which has the same network, but cannot improve
+    // it again.
     let mut again = hospital.recalibrate("model", log.to_str().unwrap(), "again");
     let printed = fail(&mut again);
     assert!(printed.contains("not shown to be better"), "{printed}");
 }
 
-/// The judges of the trainer and of the service, with the key that signed.
-fn everybody_accepts(hospital: &Hospital) {
+/// By trainer, registry and service, with the site's key.
+fn assert_verified(hospital: &Hospital) {
     let etc = hospital.site.config();
     let trainer = |subcommand: &str| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_cxr-trainer"));
@@ -197,8 +189,8 @@ fn everybody_accepts(hospital: &Hospital) {
     succeed(&mut hospital.verify("model-next"));
 }
 
-/// The bundle takes the old one's place, and answers.
-async fn serves(hospital: &Hospital, first: &Value, old: &Bundle, next: &Bundle) {
+/// Replaces the bundle and waits until it answers.
+async fn reload(hospital: &Hospital, first: &Value, old: &Bundle, next: &Bundle) {
     let etc = hospital.site.config();
     std::fs::rename(etc.join("model"), etc.join("model-old")).unwrap();
     std::fs::rename(etc.join("model-next"), etc.join("model")).unwrap();
@@ -218,31 +210,25 @@ async fn serves(hospital: &Hospital, first: &Value, old: &Bundle, next: &Bundle)
     assert!((answer["threshold"].as_f64().unwrap() - threshold).abs() < 1e-12, "{answer}");
 }
 
-/// Signed with the development key it serves on one's own machine, and in production once the site has signed it.
-async fn in_development(hospital: &Hospital, log: &str) {
+/// A bundle signed with the development key serves in development, and in production once the site has signed
+/// it.
+async fn serve_in_development(hospital: &Hospital, log: &str) {
     let out = "development/model";
     let development = repository().join("config/development-signing-key.pem");
-    let mut command = hospital.workbench.command_without_data("recalibrate");
-    command.arg("--bundle").arg(hospital.site.config().join("model")).args([
-        "--labels",
-        log,
-        "--version",
-        "1.98.0",
-    ]);
-    command.arg("--out").arg(hospital.site.config().join(out)).arg("--onnxruntime").arg(onnxruntime());
-    let printed = succeed(command.arg("--signing-key").arg(&development));
-    assert!(printed.contains("the production profile refuses it"), "{printed}");
     let folder = hospital.site.config().join(out);
+    let mut command =
+        hospital.workbench.revise("recalibrate", &hospital.site.config().join("model"), &folder);
+    command.args(["--labels", log, "--version", "1.98.0", "--signing-key"]).arg(&development);
+    let printed = succeed(&mut command);
+    assert!(printed.contains("the production profile refuses it"), "{printed}");
     let server = Options::on(&postgres::shared().database()).set("model.bundle", &folder.display());
     let answer = server.start_ready().await.post("?age=4&view=AP", images::jpeg(1, true)).await;
     let answer: Value = answer.json().await.unwrap();
     assert_eq!(answer["model"]["version"], "1.98.0", "{answer}");
 
     fail(&mut hospital.verify(out));
-    sign(&hospital.site.config().join("bundle.key"), &folder);
+    let mut sign = Command::new(binary());
+    sign.args(["bundle", "sign", "--key"]).arg(hospital.site.config().join("bundle.key")).arg(&folder);
+    succeed(&mut sign);
     succeed(&mut hospital.verify(out));
-}
-
-fn sign(key: &Path, folder: &Path) {
-    succeed(Command::new(binary()).args(["bundle", "sign", "--key"]).arg(key).arg(folder));
 }

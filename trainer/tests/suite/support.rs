@@ -112,6 +112,13 @@ impl Workbench {
         command.arg("--config").arg(self.config());
         command
     }
+
+    /// `cxr-trainer SUBCOMMAND` that writes the next version of a bundle.
+    pub(crate) fn revise(&self, subcommand: &str, bundle: &Path, out: &Path) -> Command {
+        let mut command = self.command_without_data(subcommand);
+        command.arg("--bundle").arg(bundle).arg("--out").arg(out).arg("--onnxruntime").arg(onnxruntime());
+        command
+    }
 }
 
 fn lay(under: &mut Value, over: Value) {

@@ -1,4 +1,4 @@
-//! The graph in ONNX Runtime: tensors, golden outputs, maps.
+//! Runs the graph in ONNX Runtime: tensors, golden outputs, activation maps.
 
 use super::table::Verification;
 use anyhow::{Context, Result, ensure};
@@ -7,11 +7,10 @@ use cxr::bundle::{Bundle, Golden, Manifest, Variant};
 use runtime::{ModelOutputs, Session};
 use std::path::Path;
 
-/// Largest difference between the images of what a logit has above the mean of its map, relative to the largest logit or
-/// map value.
+/// The mean of an activation map is the logit minus the classifier's bias. This is how much the bias may
+/// differ between images, relative to the largest logit or map value.
 const CAM_TOLERANCE: f32 = 1e-3;
 
-/// Runs every golden input; none when something does not match.
 pub(super) fn check(
     table: &mut Verification,
     bundle: &Bundle,
@@ -19,26 +18,17 @@ pub(super) fn check(
     variant: &Variant,
     library: &Path,
 ) -> Option<()> {
-    let mut outputs = Vec::new();
-    let mut session = None;
-    table.check(&format!("session {name}"), open(bundle, variant, library, &mut session))?;
-    let mut session = session?;
-    table.check(&format!("golden {name}"), golden(bundle, variant, &mut session, &mut outputs))?;
+    let detail = "ONNX Runtime accepts the graph, its tensors are as stated";
+    let session =
+        crate::bundle::session(bundle, variant, library).map(|session| (session, detail.to_owned()));
+    let mut session = table.check_value(&format!("session {name}"), session)?;
+    let golden = golden(bundle, variant, &mut session);
+    let outputs = table.check_value(&format!("golden {name}"), golden)?;
     table.check(&format!("cam {name}"), maps(&outputs))
 }
 
-fn open(bundle: &Bundle, variant: &Variant, library: &Path, session: &mut Option<Session>) -> Result<String> {
-    *session = Some(crate::bundle::session(bundle, variant, library)?);
-    Ok("ONNX Runtime takes the graph, its tensors are as stated".to_owned())
-}
-
-fn golden(
-    bundle: &Bundle,
-    variant: &Variant,
-    session: &mut Session,
-    outputs: &mut Vec<ModelOutputs>,
-) -> Result<String> {
-    let mut largest = 0.0f32;
+fn golden(bundle: &Bundle, variant: &Variant, session: &mut Session) -> Result<(Vec<ModelOutputs>, String)> {
+    let (mut outputs, mut largest) = (Vec::new(), 0.0f32);
     for golden in &variant.golden {
         let found = session.run(&golden_pixels(bundle, golden)?, 1)?;
         let difference = (found.logits[0] - golden.logit).abs();
@@ -58,13 +48,11 @@ fn golden(
         outputs.push(found);
     }
     let n_batch = batched(bundle, variant, session)?;
-    Ok(format!(
-        "{} logits alone and in a batch of {n_batch}, largest difference {largest:.1e}",
-        variant.golden.len()
-    ))
+    let n = outputs.len();
+    Ok((outputs, format!("{n} logits alone and in a batch of {n_batch}, largest difference {largest:.1e}")))
 }
 
-/// The golden inputs once more as the service may batch them: all at once, or in the batch that the variant is fixed to.
+/// Runs the golden inputs as one batch, of the size that the variant is fixed to if it is; returns that size.
 fn batched(bundle: &Bundle, variant: &Variant, session: &mut Session) -> Result<usize> {
     let n = variant.fixed_batch.map_or(variant.golden.len(), |n| n as usize);
     let members: Vec<&Golden> = variant.golden.iter().cycle().take(n).collect();
@@ -83,26 +71,21 @@ fn batched(bundle: &Bundle, variant: &Variant, session: &mut Session) -> Result<
     Ok(n)
 }
 
-/// A golden input as the model takes it.
-///
-/// # Errors
-/// When its file is not in the bundle or has another size than the model's input.
 pub(crate) fn golden_pixels(bundle: &Bundle, golden: &Golden) -> Result<Vec<u8>> {
     let (file, spec) = (&golden.file, &bundle.manifest().preprocess);
     let bytes = bundle.file(file).with_context(|| format!("{file}: not in the bundle"))?;
     let image =
-        cxr::decode(bytes, &DecodeLimits::default()).with_context(|| format!("{file}: is refused"))?;
+        cxr::decode(bytes, &DecodeLimits::default()).with_context(|| format!("{file}: cannot be decoded"))?;
     ensure!(
         (image.width(), image.height(), image.significant_bits()) == (spec.width, spec.height, 8),
-        "{file}: is no 8-bit image of {} x {}",
+        "{file}: not an 8-bit image of {} x {}",
         spec.width,
         spec.height
     );
     Ok(image.samples().iter().map(|sample| *sample as u8).collect())
 }
 
-/// Every map has the stated size, and its mean is the logit up to one constant, the classifier's bias: only then does it say
-/// where the logit comes from.
+/// Each map must have the stated size, and its mean must be the logit minus the classifier's bias.
 fn maps(outputs: &[ModelOutputs]) -> Result<String> {
     let (mut constants, mut scale) = (Vec::new(), 1.0f32);
     for output in outputs {
@@ -113,7 +96,7 @@ fn maps(outputs: &[ModelOutputs]) -> Result<String> {
             "the map has {} values, expected {width} x {height}",
             output.cam.len()
         );
-        ensure!(output.cam.iter().all(|value| value.is_finite()), "the map holds a value that is no number");
+        ensure!(output.cam.iter().all(|value| value.is_finite()), "the map holds a value that is not finite");
         let mean = output.cam.iter().sum::<f32>() / expected as f32;
         constants.push(output.logits[0] - mean);
         scale = output.cam.iter().chain(&output.logits).fold(scale, |scale, value| scale.max(value.abs()));
@@ -122,7 +105,7 @@ fn maps(outputs: &[ModelOutputs]) -> Result<String> {
     let largest = constants.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     ensure!(
         largest - smallest <= CAM_TOLERANCE * scale,
-        "the maps do not average to the logits: what is left varies from {smallest} to {largest}"
+        "the maps do not average to the logits: the difference varies from {smallest} to {largest}"
     );
     let (width, height) = outputs.first().map_or((0, 0), |output| output.cam_size);
     Ok(format!("{width} x {height}, averages to the logit"))

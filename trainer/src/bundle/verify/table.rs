@@ -1,49 +1,38 @@
-//! The table of checks that `verify` prints.
+//! The checks that `verify` ran, as a table.
 
 use crate::progress::say;
 use anyhow::{Result, bail};
 use serde::{Deserialize, Serialize};
 
-/// The table of checks.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Verification {
-    /// In the order in which they were made; the first that fails is the last.
+    /// In order; the last one may have failed.
     pub checks: Vec<Check>,
 }
 
-/// One check.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Check {
-    /// What was looked at.
     pub name: String,
-    /// How it went.
     pub outcome: Outcome,
-    /// What was found.
     pub detail: String,
 }
 
-/// How a check went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
-    /// As it should be.
     Passed,
-    /// Could not be made, for want of a key or of ONNX Runtime.
+    /// No key or no ONNX Runtime was given.
     Skipped,
-    /// Not as it should be.
     Failed,
 }
 
 impl Verification {
-    /// The check that failed.
-    ///
-    /// # Errors
-    /// Names it with its reason.
+    /// Fails with the name and detail of the check that failed.
     pub fn result(&self) -> Result<()> {
         match self.checks.iter().find(|check| check.outcome == Outcome::Failed) {
-            // Most details begin with the name of the file that was checked, which is often the name of the check.
+            // A check is often called like its file, with which the detail begins.
             Some(check) if check.detail.starts_with(&format!("{}: ", check.name)) => {
                 bail!("{}", check.detail)
             }
@@ -52,7 +41,6 @@ impl Verification {
         }
     }
 
-    /// Prints the table.
     pub fn report(&self) {
         for check in &self.checks {
             let outcome = match check.outcome {
@@ -72,16 +60,21 @@ impl Verification {
         self.add(name, Outcome::Skipped, why.to_owned());
     }
 
-    pub(super) fn add(&mut self, name: &str, outcome: Outcome, detail: String) {
+    fn add(&mut self, name: &str, outcome: Outcome, detail: String) {
         self.checks.push(Check { name: name.to_owned(), outcome, detail });
     }
 
-    /// Makes a check; none when it fails, after which no other is made.
-    pub(super) fn check(&mut self, name: &str, found: Result<String>) -> Option<()> {
+    /// Records a check; none if it failed.
+    pub(super) fn check(&mut self, name: &str, detail: Result<String>) -> Option<()> {
+        self.check_value(name, detail.map(|detail| ((), detail)))
+    }
+
+    /// As [`check`](Self::check), for a check that yields a value besides its detail.
+    pub(super) fn check_value<T>(&mut self, name: &str, found: Result<(T, String)>) -> Option<T> {
         match found {
-            Ok(detail) => {
+            Ok((value, detail)) => {
                 self.passed(name, detail);
-                Some(())
+                Some(value)
             }
             Err(error) => {
                 self.add(name, Outcome::Failed, format!("{error:#}"));

@@ -1,4 +1,4 @@
-//! What the card states about a run and its data, read once.
+//! What the card states about a run and its data, read from the run directory.
 
 use crate::config::Config;
 use crate::data::census::Census;
@@ -15,7 +15,6 @@ use crate::train::trained::TrainedRun;
 use anyhow::Result;
 use std::collections::BTreeSet;
 
-/// What is stated and what was measured.
 #[derive(Debug)]
 pub(in crate::export) struct Facts<'a> {
     pub(super) config: &'a Config,
@@ -23,11 +22,10 @@ pub(in crate::export) struct Facts<'a> {
     pub(super) fitness: Fitness,
     pub(super) eda: Option<Eda>,
     pub(super) split: Option<Split>,
-    /// Looks at the test fold with these weights.
+    /// Evaluations of the test fold with these weights.
     pub(super) n_looks: usize,
-    /// Properties by which select and test are divided for figures of groups.
+    /// Properties with figures by group on select or test.
     pub(super) groups: BTreeSet<String>,
-    /// Shifts that were measured, in words.
     pub(super) shifts: Vec<String>,
 }
 
@@ -62,14 +60,13 @@ impl<'a> Facts<'a> {
         &self.fitness
     }
 
-    /// Sizes of the originals as `eda` found them.
     pub(super) fn sizes_of_originals(&self) -> String {
         let originals = self.eda.as_ref().and_then(|eda| eda.originals.as_ref());
         originals.map_or_else(|| "their sizes were not measured".to_owned(), sizes)
     }
 }
 
-/// Widths and heights over all classes, and formats.
+/// Range of widths and heights over all classes, and file formats.
 pub(super) fn sizes(examined: &Examined) -> String {
     let of = |get: fn(&crate::data::eda::examined::Properties) -> (f64, f64)| {
         let ends = examined.properties.values().map(get);

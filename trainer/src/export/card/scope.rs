@@ -1,14 +1,13 @@
-//! What is out of scope of an intended use: everything that its limits exclude.
+//! The sentence of the card about what an intended use excludes.
 
 use cxr::intended_use::IntendedUse;
 use cxr::metadata::{MAX_AGE_YEARS, View};
 
-/// What the limits exclude, and the limits that are not stated.
 pub(super) fn out_of_scope(intended: &IntendedUse) -> String {
     let views: Vec<&str> = intended.views.iter().map(|view| view.name()).collect();
     let modalities: Vec<&str> = intended.modalities.iter().map(|modality| modality.name()).collect();
     let mut excluded: Vec<String> = intended.age_years.map(ages).into_iter().flatten().collect();
-    // The list of projections is complete, so that naming all of them is no limit. Other modalities exist.
+    // `View::ALL` is complete, so naming all of it sets no limit. Other modalities exist.
     if !views.is_empty() && views.len() < View::ALL.len() {
         excluded.push(format!("projections other than {}", list(&views)));
     }
@@ -34,7 +33,6 @@ pub(super) fn out_of_scope(intended: &IntendedUse) -> String {
     format!("Out of scope: {}.{note}", excluded.join("; "))
 }
 
-/// The ages outside of a range.
 fn ages([low, high]: [f32; 2]) -> Vec<String> {
     let younger = (low > 0.0).then(|| format!("patients under the age of {low}"));
     let older = (high < MAX_AGE_YEARS).then(|| format!("patients over the age of {high}"));
@@ -63,7 +61,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_limits_exclude_is_out_of_scope() {
+    fn limits_are_stated_as_exclusions() {
         let adults = intended(Some([18.0, 120.0]), &[View::Pa, View::Ap], &[Modality::Dx]);
         assert_eq!(
             out_of_scope(&adults),

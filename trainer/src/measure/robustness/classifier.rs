@@ -85,7 +85,7 @@ pub(super) fn of_originals(model: &ModelUnderTest) -> Result<Vec<ClassifierProbe
             name: name.to_owned(),
             n_features: 0,
             auc: None,
-            not_measured: Some("trainer.export.originals names no folder".to_owned()),
+            not_measured: Some("trainer.export.originals is not a folder".to_owned()),
         };
         return Ok(NAMES.map(absent).into());
     };

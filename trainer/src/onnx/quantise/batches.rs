@@ -1,4 +1,4 @@
-//! Tests whether an image gets the same bits in every batch.
+//! Checks that the outputs of an image do not depend on its batch.
 
 use crate::progress::say;
 use anyhow::Result;
@@ -6,24 +6,23 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use runtime::{ModelOutputs, Session};
 
-/// Random batches that are tried, and images in the largest.
-const BATCHES: (usize, usize) = (16, 8);
+const N_BATCHES: usize = 16;
+const MAX_BATCH: usize = 8;
 
-/// Runs images alone and in random batches beside random neighbours. None where each has the same bits everywhere; else the
-/// batch that the variant must run in, which is 1.
+/// Runs images alone and in random batches. None if the outputs are equal to the bit; otherwise the batch
+/// size that the variant must be fixed to, which is 1.
 pub fn try_batches(session: &mut Session, images: &[&[u8]], seed: u64) -> Result<Option<u32>> {
-    let (n_batches, largest) = BATCHES;
-    let images = &images[..images.len().min(2 * largest)];
+    let images = &images[..images.len().min(2 * MAX_BATCH)];
     let alone = images.iter().map(|image| Ok(session.run(image, 1)?)).collect::<Result<Vec<_>>>()?;
     let mut random = ChaCha8Rng::seed_from_u64(seed);
-    for _ in 0..n_batches {
-        let n = random.random_range(2..=largest);
+    for _ in 0..N_BATCHES {
+        let n = random.random_range(2..=MAX_BATCH);
         let members: Vec<usize> = (0..n).map(|_| random.random_range(0..images.len())).collect();
         let pixels: Vec<u8> = members.iter().flat_map(|member| images[*member]).copied().collect();
         let batch = session.run(&pixels, n)?;
         for (position, member) in members.iter().enumerate() {
             if !same_bits(&batch, position, &alone[*member]) {
-                say(format!("an image has other bits in a batch of {n} than alone: batch fixed at 1"));
+                say(format!("outputs differ between a batch of {n} and a single image: batch fixed at 1"));
                 return Ok(Some(1));
             }
         }
@@ -31,7 +30,7 @@ pub fn try_batches(session: &mut Session, images: &[&[u8]], seed: u64) -> Result
     Ok(None)
 }
 
-/// Whether one image of a batch has the outputs that it has alone, to the bit.
+/// Whether the image at `position` has the same outputs in a batch as alone, to the bit.
 pub fn same_bits(batch: &ModelOutputs, position: usize, alone: &ModelOutputs) -> bool {
     let equal = |batch: &[f32], alone: &[f32]| {
         let own = &batch[position * alone.len()..(position + 1) * alone.len()];

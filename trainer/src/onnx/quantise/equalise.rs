@@ -1,8 +1,8 @@
-//! Every channel with a scale of its own, where that is free: a value that only convolutions of single channels take can be
-//! scaled channel by channel, because each of their filters belongs to one channel and its weight undoes the scale. The
-//! convolutions that make the value are scaled the other way round, and all channels then fill the same eight bits. This is the
-//! equalisation of Nagel et al. 2019 (Data-Free Quantization Through Weight Equalization and Bias Correction), without its
-//! compromise. DenseNet's concatenated values, whose channels differ most, are all of this kind.
+//! Cross-layer equalisation (Nagel et al. 2019, Data-Free Quantization Through Weight Equalization and Bias
+//! Correction): gives each channel of a value its own scale, where only depthwise convolutions consume the
+//! value. The convolutions that produce it divide by the scale, the filters that consume it multiply, and all
+//! channels fill the same 8 bits. Unlike in the general case, nothing is traded off. DenseNet's concatenated
+//! values, whose channels differ most, qualify.
 
 use super::graph::{Graph, integer, is_padded, parameters};
 use super::observe::Observed;
@@ -10,25 +10,22 @@ use super::plan::after_activation;
 use anyhow::{Context, Result};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// A channel's values before: `low + length x`, with x from 0 to 1 now.
+/// A channel's value was `low + length * x`, with `x` in `[0, 1]` its value after equalisation.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Span {
     pub(super) low: f32,
     pub(super) length: f32,
 }
 
-/// Values that share their channels, with the convolutions at their beginnings and ends.
+/// Values that share channels, with the convolutions that produce and consume them.
 #[derive(Debug, Default)]
 struct Group {
     values: BTreeSet<String>,
     sources: BTreeSet<usize>,
-    takers: BTreeSet<usize>,
+    consumers: BTreeSet<usize>,
 }
 
-/// Equalises; gives the spans of every value that from now on runs from 0 to 1.
-///
-/// # Errors
-/// When a constant is not what its convolution needs.
+/// Returns the spans of the equalised values, whose range is `[0, 1]` from now on.
 pub(super) fn equalise(
     graph: &mut Graph,
     observed: &BTreeMap<String, Observed>,
@@ -41,22 +38,30 @@ pub(super) fn equalise(
         }
         let Some(group) = Group::around(graph, &value) else { continue };
         let Some(of_sources) = group.spans(graph, observed)? else { continue };
-        for (source, of_source) in &of_sources {
-            scale_source(graph, *source, of_source)?;
+        for (source, spans) in &of_sources {
+            edit_filters(graph, *source, |filter, bias, channel| {
+                let Span { low, length } = spans[channel];
+                filter.iter_mut().for_each(|weight| *weight /= length);
+                (bias - low) / length
+            })?;
         }
         for value in &group.values {
             let found = spans_of(graph, value, &of_sources);
             spans.insert(value.clone(), found.with_context(|| format!("value {value}: no source"))?);
         }
-        for taker in &group.takers {
-            let of_input = spans[&graph.nodes[*taker].input[0]].clone();
-            scale_taker(graph, *taker, &of_input)?;
+        for consumer in &group.consumers {
+            let spans: &Vec<Span> = &spans[&graph.nodes[*consumer].input[0]];
+            edit_filters(graph, *consumer, |filter, bias, channel| {
+                let Span { low, length } = spans[channel];
+                let offset = low * filter.iter().sum::<f32>();
+                filter.iter_mut().for_each(|weight| *weight *= length);
+                bias + offset
+            })?;
         }
     }
     Ok(spans)
 }
 
-/// Whether a node is a convolution of each channel by itself.
 fn is_depthwise(graph: &Graph, index: usize) -> bool {
     let node = &graph.nodes[index];
     let group = integer(node, "group", 1);
@@ -64,13 +69,13 @@ fn is_depthwise(graph: &Graph, index: usize) -> bool {
     node.op_type == "Conv" && group > 1 && node.input.get(1).is_some_and(one_each)
 }
 
-/// Whether an operation keeps scaled channels scaled.
-fn passes_channels_on(operation: &str) -> bool {
+/// Whether an operation commutes with scaling of channels.
+fn keeps_channels(operation: &str) -> bool {
     matches!(operation, "Relu" | "Clip" | "MaxPool" | "Concat")
 }
 
 impl Group {
-    /// The group that a value belongs to; none where something else takes or makes one of its values.
+    /// The group of a value; none if another operation produces or consumes one of its values.
     fn around(graph: &Graph, value: &str) -> Option<Self> {
         let mut group = Self::default();
         let mut waiting = vec![value.to_owned()];
@@ -84,7 +89,7 @@ impl Group {
             let producer = graph.producer(&value)?;
             match graph.nodes[producer].op_type.as_str() {
                 "Conv" => drop(group.sources.insert(producer)),
-                operation if passes_channels_on(operation) => {
+                operation if keeps_channels(operation) => {
                     let inputs = graph.nodes[producer].input.iter();
                     waiting.extend(inputs.filter(|input| !graph.is_constant(input)).cloned());
                 }
@@ -92,8 +97,8 @@ impl Group {
             }
             for consumer in graph.consumers(&value) {
                 if is_depthwise(graph, consumer) {
-                    group.takers.insert(consumer);
-                } else if passes_channels_on(&graph.nodes[consumer].op_type) {
+                    group.consumers.insert(consumer);
+                } else if keeps_channels(&graph.nodes[consumer].op_type) {
                     waiting.push(graph.nodes[consumer].output[0].clone());
                 } else {
                     return None;
@@ -103,21 +108,21 @@ impl Group {
         Some(group)
     }
 
-    /// The spans of every source's channels; none where negative values meet padding, which stands for 0 before and after.
+    /// None if a consumer pads values that can be negative: the padding must stay 0.
     fn spans(
         &self,
         graph: &Graph,
         observed: &BTreeMap<String, Observed>,
     ) -> Result<Option<BTreeMap<usize, Vec<Span>>>> {
-        let is_padded = self.takers.iter().any(|taker| is_padded(&graph.nodes[*taker]));
+        let is_padded = self.consumers.iter().any(|consumer| is_padded(&graph.nodes[*consumer]));
         let mut spans = BTreeMap::new();
         for source in &self.sources {
             let value = after_activation(graph, *source);
             let is_rectified = value != graph.nodes[*source].output[0];
-            let found = observed.get(&value).with_context(|| format!("value {value}: was not observed"))?;
+            let found = observed.get(&value).with_context(|| format!("value {value}: not observed"))?;
             let of_channel = |(low, high): (&f32, &f32)| {
                 let low = if is_rectified { low.min(0.0) } else { *low };
-                // A channel that never changes needs no resolution.
+                // A constant channel.
                 let length = if *high - low > 1e-12 { *high - low } else { 1.0 };
                 Span { low, length }
             };
@@ -131,7 +136,7 @@ impl Group {
     }
 }
 
-/// The spans of a value's channels, from those of the convolutions that it comes from.
+/// Spans of a value, from those of the convolutions that produce it.
 fn spans_of(graph: &Graph, value: &str, of_sources: &BTreeMap<usize, Vec<Span>>) -> Option<Vec<Span>> {
     let producer = graph.producer(value)?;
     if let Some(spans) = of_sources.get(&producer) {
@@ -142,29 +147,12 @@ fn spans_of(graph: &Graph, value: &str, of_sources: &BTreeMap<usize, Vec<Span>>)
     parts.map(|parts| parts.concat())
 }
 
-fn scale_source(graph: &mut Graph, index: usize, spans: &[Span]) -> Result<()> {
-    change(graph, index, |filter, bias, channel| {
-        let Span { low, length } = spans[channel];
-        for weight in filter.iter_mut() {
-            *weight /= length;
-        }
-        (bias - low) / length
-    })
-}
-
-fn scale_taker(graph: &mut Graph, index: usize, spans: &[Span]) -> Result<()> {
-    change(graph, index, |filter, bias, channel| {
-        let Span { low, length } = spans[channel];
-        let offset = low * filter.iter().sum::<f32>();
-        for weight in filter.iter_mut() {
-            *weight *= length;
-        }
-        bias + offset
-    })
-}
-
-/// Changes weights and bias of a convolution, filter by filter. One without a bias gets one.
-fn change(graph: &mut Graph, index: usize, of_filter: impl Fn(&mut [f32], f32, usize) -> f32) -> Result<()> {
+/// Edits weights and bias of a convolution filter by filter; adds a bias if there is none.
+fn edit_filters(
+    graph: &mut Graph,
+    index: usize,
+    of_filter: impl Fn(&mut [f32], f32, usize) -> f32,
+) -> Result<()> {
     let (weight, bias) = parameters(&graph.nodes[index])?;
     let (weight, bias) = (weight.to_owned(), bias.map(ToOwned::to_owned));
     let (dims, mut weights) = (graph.dims(&weight)?, graph.floats(&weight)?);

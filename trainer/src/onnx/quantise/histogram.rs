@@ -1,13 +1,12 @@
-//! A histogram of a tensor, and the 8-bit range with the least squared error for it.
+//! Histogram of a tensor, and the 8-bit range with the least squared error.
 
 use super::scale::Affine;
 
-/// How much of the observed range is tried, from all of it down, where the whole is not the best.
+/// Percentages of the observed range that are tried.
 const SHARES: std::ops::RangeInclusive<u32> = 30..=100;
-/// Bins on either side of 0.
-const HALF: usize = 2048;
+const HALF_BINS: usize = 2048;
 
-/// Counts of values over a range that doubles when a value is beyond it.
+/// Counts over `[-limit, limit]`; the limit doubles when a value exceeds it.
 #[derive(Debug, Clone)]
 pub(super) struct Histogram {
     limit: f32,
@@ -18,12 +17,11 @@ pub(super) struct Histogram {
 
 impl Default for Histogram {
     fn default() -> Self {
-        Self { limit: 0.0, counts: vec![0; 2 * HALF], low: f32::INFINITY, high: f32::NEG_INFINITY }
+        Self { limit: 0.0, counts: vec![0; 2 * HALF_BINS], low: f32::INFINITY, high: f32::NEG_INFINITY }
     }
 }
 
 impl Histogram {
-    /// Counts values.
     pub(super) fn add(&mut self, values: &[f32]) {
         let (mut low, mut high) = (self.low, self.high);
         for value in values {
@@ -38,18 +36,18 @@ impl Histogram {
         while self.limit < largest {
             self.double();
         }
-        let per_unit = HALF as f32 / self.limit;
+        let per_unit = HALF_BINS as f32 / self.limit;
         for value in values {
-            let bin = (value * per_unit + HALF as f32).clamp(0.0, (2 * HALF - 1) as f32) as usize;
+            let bin = (value * per_unit + HALF_BINS as f32).clamp(0.0, (2 * HALF_BINS - 1) as f32) as usize;
             self.counts[bin] += 1;
         }
     }
 
     fn double(&mut self) {
         self.limit *= 2.0;
-        let mut counts = vec![0; 2 * HALF];
+        let mut counts = vec![0; 2 * HALF_BINS];
         for (bin, pair) in self.counts.as_chunks::<2>().0.iter().enumerate() {
-            counts[HALF / 2 + bin] = pair[0] + pair[1];
+            counts[HALF_BINS / 2 + bin] = pair[0] + pair[1];
         }
         self.counts = counts;
     }
@@ -59,20 +57,19 @@ impl Histogram {
         (self.low, self.high)
     }
 
-    /// Sum of the squared differences when the values are quantised, each taken for the middle of its bin.
+    /// Sum of the squared quantisation errors, with each value at the middle of its bin.
     pub(super) fn squared_error(&self, affine: Affine) -> f64 {
-        let width = self.limit / HALF as f32;
+        let width = self.limit / HALF_BINS as f32;
         let of_bin = |(bin, count): (usize, &u64)| {
-            let middle = (bin as f32 + 0.5 - HALF as f32) * width;
-            // Most values of a rectified tensor are 0, which no range loses.
-            let value = if bin == HALF && self.low >= 0.0 { 0.0 } else { middle };
+            let middle = (bin as f32 + 0.5 - HALF_BINS as f32) * width;
+            // Most values of a rectified tensor are exactly 0.
+            let value = if bin == HALF_BINS && self.low >= 0.0 { 0.0 } else { middle };
             f64::from(affine.dequantise(affine.quantise(value)) - value).powi(2) * *count as f64
         };
         self.counts.iter().enumerate().filter(|(_, count)| **count > 0).map(of_bin).sum()
     }
 
-    /// Of the ranges within the observed one, the one with the least squared error: a few far values cost all others their
-    /// resolution.
+    /// The range with the least squared error: clipping a few outliers leaves more resolution to the others.
     pub(super) fn affine_of_least_error(&self) -> Affine {
         let (low, high) = self.range();
         let scales = SHARES.rev().map(|percent| {
@@ -90,7 +87,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn far_values_do_not_cost_the_others_their_resolution() {
+    fn outliers_are_clipped() {
         let mut histogram = Histogram::default();
         let many: Vec<f32> = (0..100_000u32).map(|i| (i % 1000) as f32 / 1000.0).collect();
         // A million values below 1 and one of 50: the least squared error is near a range of 22.

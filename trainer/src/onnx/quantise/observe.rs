@@ -1,4 +1,4 @@
-//! Ranges and means per channel, and a histogram, of every value in a float graph.
+//! Measures the values of a float graph on images: range and mean per channel, and a histogram.
 
 use super::graph::Graph;
 use super::histogram::Histogram;
@@ -8,23 +8,18 @@ use anyhow::{Context, Result, ensure};
 use runtime::Runtime;
 use std::collections::BTreeMap;
 
-/// One value's figures.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Observed {
-    /// Smallest value of each channel.
+    /// `low`, `high` and `sum` are per channel.
     pub(super) low: Vec<f32>,
-    /// Largest value of each channel.
     pub(super) high: Vec<f32>,
-    /// Sum of each channel.
     sum: Vec<f64>,
-    /// Values behind each sum.
+    /// Number of values in each sum.
     n: u64,
-    /// All values together.
     pub(super) histogram: Histogram,
 }
 
 impl Observed {
-    /// Mean of each channel.
     pub(super) fn mean(&self) -> Vec<f64> {
         self.sum.iter().map(|sum| sum / self.n.max(1) as f64).collect()
     }
@@ -53,10 +48,7 @@ impl Observed {
     }
 }
 
-/// Runs every image through the graph and looks at these values.
-///
-/// # Errors
-/// When ONNX Runtime fails, or a value is not finite.
+/// Fails if a value is not finite.
 pub(super) fn observe<'a>(
     runtime: &Runtime,
     graph: &Graph,
@@ -84,9 +76,9 @@ pub(super) fn observe<'a>(
     for name in values {
         let found = observed.get(name).with_context(|| format!("value {name}: no image was given"))?;
         let (low, high) = found.histogram.range();
-        // A NaN is neither smaller nor larger than anything, but no sum forgets it.
+        // NaN does not change a minimum or maximum, but it does the sum.
         let is_finite = low.is_finite() && high.is_finite() && found.sum.iter().all(|sum| sum.is_finite());
-        ensure!(is_finite, "value {name}: from {low} to {high}, and not all of it finite");
+        ensure!(is_finite, "value {name}: from {low} to {high}, and not always finite");
     }
     Ok(observed)
 }

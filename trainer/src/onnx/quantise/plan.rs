@@ -1,54 +1,51 @@
-//! Which values of a prepared graph are held in eight bits, and which stay float: what follows a mean over all positions is a
-//! few numbers an image, costs nothing and decides everything.
+//! Divides the values of a prepared graph into 8-bit and float. What follows a mean over all positions stays
+//! float: it is a few numbers per image, cheap to compute, and the output depends on its precision.
 
 use super::graph::Graph;
 use super::prepare::PLANES_FLOAT;
 use std::collections::BTreeSet;
 
-/// The division of a graph.
 #[derive(Debug)]
 pub(super) struct Plan {
-    /// Values that are held in eight bits, by the name that they have after their activation.
-    pub(super) held: BTreeSet<String>,
-    /// Values made by operations that stay float.
+    /// 8-bit values, by their name after the activation.
+    pub(super) quantised: BTreeSet<String>,
+    /// Outputs of operations that stay float.
     float: BTreeSet<String>,
 }
 
 impl Plan {
-    /// Divides the graph.
     pub(super) fn of(graph: &Graph) -> Self {
         let float = float_values(graph);
-        let mut held = BTreeSet::from([PLANES_FLOAT.to_owned()]);
+        let mut quantised = BTreeSet::from([PLANES_FLOAT.to_owned()]);
         for (index, node) in graph.nodes.iter().enumerate() {
             let output = &node.output[0];
             if matches!(node.op_type.as_str(), "Pad" | "Cast" | "Relu" | "Clip") {
                 continue;
             }
             if !float.contains(output) {
-                held.insert(after_activation(graph, index));
-                // What an integer operation takes from a float one is rounded before it.
-                held.extend(node.input.iter().filter(|input| float.contains(*input)).cloned());
+                quantised.insert(after_activation(graph, index));
+                // A float input of an integer operation is quantised first.
+                quantised.extend(node.input.iter().filter(|input| float.contains(*input)).cloned());
             }
         }
-        Self { held, float }
+        Self { quantised, float }
     }
 
-    /// Whether the operation that makes this value computes in float.
     pub(super) fn is_float(&self, value: &str) -> bool {
         self.float.contains(value)
     }
 }
 
-/// The name of a node's value after the rectification that alone takes it: eight bits that begin at 0, or end at the clip's
-/// limit, are rectified by their range.
+/// The name of a node's output after the activation that is its only consumer. An 8-bit range that begins at
+/// 0, or ends at the limit of the clip, does the work of the activation.
 pub(super) fn after_activation(graph: &Graph, index: usize) -> String {
     let output = &graph.nodes[index].output[0];
     let activation = graph.only_consumer(output, "Relu").or_else(|| graph.only_consumer(output, "Clip"));
     activation.map_or_else(|| output.clone(), |activation| graph.nodes[activation].output[0].clone())
 }
 
-/// Values that derive from means over all positions alone, and the graph's outputs. A mean itself is taken in eight bits where
-/// it only weighs channels, and in float where it becomes the embedding.
+/// Values that derive only from means over all positions, and the graph's outputs. The mean itself is float
+/// where it becomes the embedding, and 8-bit where it only weights channels.
 fn float_values(graph: &Graph) -> BTreeSet<String> {
     let (mut float, mut means) = (BTreeSet::new(), BTreeSet::new());
     for node in &graph.nodes {

@@ -1,38 +1,31 @@
-//! Float graph to float graph: the same function, in a form that has an integer kernel for every layer. Each rewriting is exact
-//! but for rounding.
+//! Rewrites a float graph, exactly up to rounding, so that every layer has an integer kernel.
 
-use super::graph::{Graph, integer, integers, is_padded, node, parameters};
-use crate::onnx::graph::{int, ints};
+use super::graph::{Graph, attribute, integer, integers, is_padded, node, parameters};
+use crate::onnx::graph::{conv_window, int, norm_as_affine};
 use crate::onnx::proto::{NodeProto, code};
 use anyhow::{Context, Result, ensure};
 
-/// The image as the first convolution takes it: the grey levels and a plane of [`WHITE`].
+/// The input of the first convolution: a plane of grey levels and a plane of [`WHITE`].
 pub(super) const PLANES: &str = "image.planes";
-/// The same as float32.
 pub(super) const PLANES_FLOAT: &str = "image.planes.float";
-/// What the second plane holds.
 const WHITE: u8 = 255;
 
-/// Rewrites the graph.
-///
-/// # Errors
-/// Names what is not as graphs of ours are.
 pub(super) fn prepare(graph: &mut Graph) -> Result<()> {
-    image_as_it_is(graph).context("the normalisation of the image")?;
-    mean_before_projection(graph)?;
+    fold_normalisation(graph).context("the normalisation of the image")?;
+    pool_before_projection(graph)?;
     normalisations_as_convolutions(graph)?;
     graph.sweep();
     Ok(())
 }
 
-/// The first convolution over the grey levels themselves, which are 8-bit already: no step is lost to quantising a
-/// normalised image. Each of its channels is `scale x grey + shift`, so the sum over channels is one weight for the grey
-/// level and one for a constant. The constant must vanish in the padding, which comes after the normalisation; a second
-/// plane does that, where a bias would not.
-fn image_as_it_is(graph: &mut Graph) -> Result<()> {
+/// Folds the normalisation into the first convolution, which then takes the grey levels: they are 8-bit
+/// already, so nothing is lost by quantising them. Each channel is `scale * grey + shift`, so the sum over
+/// channels is one weight for the grey level and one for a constant. The constant must be 0 in the padding,
+/// which follows the normalisation: a second plane achieves that, a bias would not.
+fn fold_normalisation(graph: &mut Graph) -> Result<()> {
     let next = |graph: &Graph, value: &str, operation: &str| {
         let found = graph.only_consumer(value, operation);
-        found.with_context(|| format!("value {value}: goes not to one {operation} alone"))
+        found.with_context(|| format!("value {value}: expected one {operation} as the only consumer"))
     };
     let cast = next(graph, "image", "Cast")?;
     let scaled = next(graph, &graph.nodes[cast].output[0], "Mul")?;
@@ -70,9 +63,9 @@ fn image_as_it_is(graph: &mut Graph) -> Result<()> {
     Ok(())
 }
 
-/// A mean over blocks and a 1x1 convolution change places: both are linear, and the convolution then has a fraction of the work.
-/// The mean itself becomes a convolution of each channel by itself, for which ONNX Runtime has the faster kernel.
-fn mean_before_projection(graph: &mut Graph) -> Result<()> {
+/// Swaps average pooling with the 1x1 convolution before it: both are linear, and the convolution then has
+/// less work. The pooling becomes a depthwise convolution, which has the faster kernel.
+fn pool_before_projection(graph: &mut Graph) -> Result<()> {
     for conv in 0..graph.nodes.len() {
         if graph.nodes[conv].op_type != "Conv" || !is_pointwise(&graph.nodes[conv]) {
             continue;
@@ -82,7 +75,7 @@ fn mean_before_projection(graph: &mut Graph) -> Result<()> {
         if is_padded(&graph.nodes[pool]) {
             continue;
         }
-        ensure!(pool == conv + 1, "node {}: does not follow its convolution", graph.nodes[pool].name);
+        ensure!(pool == conv + 1, "node {}: expected directly after its convolution", graph.nodes[pool].name);
         let (kernel, strides) = (
             integers(&graph.nodes[pool], "kernel_shape").to_vec(),
             integers(&graph.nodes[pool], "strides").to_vec(),
@@ -93,13 +86,8 @@ fn mean_before_projection(graph: &mut Graph) -> Result<()> {
         let n_taps = kernel.iter().product::<i64>();
         let weights = vec![1.0 / n_taps as f32; (channels * n_taps) as usize];
         graph.set_floats(&weight_name, &[&[channels, 1], &kernel[..]].concat(), &weights);
-        let attributes = vec![
-            ints("kernel_shape", &kernel),
-            ints("pads", &[0; 4]),
-            ints("strides", &strides),
-            int("group", channels),
-        ];
-        graph.nodes[pool] = node("Conv", &[&input, &weight_name], attributes, &mean);
+        let window = conv_window(&kernel, 0, &strides, channels);
+        graph.nodes[pool] = node("Conv", &[&input, &weight_name], window, &mean);
         graph.nodes[conv].input[0] = mean;
         graph.nodes[conv].output[0] = pooled;
         graph.nodes.swap(conv, pool);
@@ -112,8 +100,8 @@ fn is_pointwise(conv: &NodeProto) -> bool {
     integer(conv, "group", 1) == 1 && plain("kernel_shape") && plain("strides") && !is_padded(conv)
 }
 
-/// A normalisation that follows no convolution as a 1x1 convolution of each channel by itself: ONNX Runtime has an integer
-/// kernel for that, and with one weight a channel, 8 bits hold its factor exactly.
+/// Turns the remaining batch normalisations into depthwise 1x1 convolutions, which have an integer kernel.
+/// With one weight per channel, 8 bits hold the factor exactly.
 fn normalisations_as_convolutions(graph: &mut Graph) -> Result<()> {
     for index in 0..graph.nodes.len() {
         if graph.nodes[index].op_type != "BatchNormalization" {
@@ -121,33 +109,18 @@ fn normalisations_as_convolutions(graph: &mut Graph) -> Result<()> {
         }
         let node_before = graph.nodes[index].clone();
         let [x, weight, bias, mean, variance] = &node_before.input[..] else {
-            anyhow::bail!("node {}: has not five inputs", node_before.name);
+            anyhow::bail!("node {}: expected five inputs", node_before.name);
         };
-        let epsilon = node_before.attribute.iter().find(|attribute| attribute.name == "epsilon");
-        let epsilon = f64::from(epsilon.map_or(1e-5, |attribute| attribute.f));
-        let [weight, bias, mean, variance] =
-            [weight, bias, mean, variance].map(|name| graph.floats(name).map(in_double));
-        let (weight, bias, mean, variance) = (weight?, bias?, mean?, variance?);
-        let scale: Vec<f64> =
-            weight.iter().zip(&variance).map(|(weight, v)| weight / (v + epsilon).sqrt()).collect();
-        let shift: Vec<f32> =
-            bias.iter().zip(&mean).zip(&scale).map(|((b, m), scale)| (b - m * scale) as f32).collect();
+        let epsilon = f64::from(attribute(&node_before, "epsilon").map_or(1e-5, |attribute| attribute.f));
+        let norm = [graph.floats(weight)?, graph.floats(bias)?, graph.floats(mean)?, graph.floats(variance)?];
+        let (scale, shift) = norm_as_affine(&norm, epsilon);
         let scale: Vec<f32> = scale.into_iter().map(|scale| scale as f32).collect();
         let (n, output) = (scale.len() as i64, node_before.output[0].clone());
         let (weight_name, bias_name) = (format!("{output}.scale"), format!("{output}.shift"));
         graph.set_floats(&weight_name, &[n, 1, 1, 1], &scale);
         graph.set_floats(&bias_name, &[n], &shift);
-        let attributes = vec![
-            ints("kernel_shape", &[1; 2]),
-            ints("pads", &[0; 4]),
-            ints("strides", &[1; 2]),
-            int("group", n),
-        ];
-        graph.nodes[index] = node("Conv", &[x, &weight_name, &bias_name], attributes, &output);
+        let window = conv_window(&[1; 2], 0, &[1; 2], n);
+        graph.nodes[index] = node("Conv", &[x, &weight_name, &bias_name], window, &output);
     }
     Ok(())
-}
-
-fn in_double(values: Vec<f32>) -> Vec<f64> {
-    values.into_iter().map(f64::from).collect()
 }

@@ -1,37 +1,35 @@
-//! The quantised graph: a pair of QuantizeLinear and DequantizeLinear around every value that is held in eight bits, weights as
-//! int8 with a scale a filter, biases as int32. ONNX Runtime makes one integer kernel of each operation between such pairs.
+//! Writes the quantised graph: QuantizeLinear and DequantizeLinear around every 8-bit value, weights as int8
+//! with a scale per filter, biases as int32. ONNX Runtime fuses each operation between such pairs into one
+//! integer kernel.
 
-use super::graph::{Graph, axis, node, parameters};
+use super::graph::{Graph, node, parameters};
 use super::plan::{Plan, after_activation};
 use super::prepare::{PLANES, PLANES_FLOAT};
 use super::scale::{Affine, quantise_filter};
+use crate::onnx::graph::int;
 use crate::onnx::proto::{NodeProto, code};
 use anyhow::{Context, Result};
 use std::collections::BTreeMap;
+use std::iter::repeat_n;
 
-/// A bias is at most this many of its steps, which leaves the accumulator room for the products.
+/// Largest quantised bias, which leaves the 32-bit accumulator room for the products.
 const LARGEST_BIAS: f32 = (1 << 28) as f32;
 
-/// How one value is held.
+/// How a value is quantised.
 #[derive(Debug, Clone)]
-pub(super) struct Held {
-    /// Scale and zero point.
+pub(super) struct Quantised {
     pub(super) affine: Affine,
-    /// Mean of each channel.
+    /// Of each channel.
     pub(super) mean: Vec<f64>,
 }
 
-/// Writes the quantised graph over the prepared one.
-///
-/// # Errors
-/// When a value's figures are missing or a constant is not what its convolution needs.
 pub(super) fn rewrite(
     graph: &mut Graph,
     plan: &Plan,
-    held: &BTreeMap<String, Held>,
+    quantised: &BTreeMap<String, Quantised>,
     weight_bits: u32,
 ) -> Result<()> {
-    for (value, Held { affine, .. }) in held {
+    for (value, Quantised { affine, .. }) in quantised {
         graph.set(&scale_name(value), &[], code::FLOAT, affine.scale.to_le_bytes().to_vec());
         graph.set(&zero_name(value), &[], code::UINT8, vec![affine.zero]);
     }
@@ -46,21 +44,20 @@ pub(super) fn rewrite(
         }
         let is_float = plan.is_float(&output);
         if !is_float && matches!(copy.op_type.as_str(), "Relu" | "Clip") {
-            continue; // the range of the value before it does the same
+            continue; // the 8-bit range of its input clips as it does
         }
-        let is_convolution = copy.op_type == "Conv" && !is_float;
-        if is_convolution {
-            nodes.extend(convolution(graph, &mut copy, held, weight_bits)?);
+        if copy.op_type == "Conv" && !is_float {
+            nodes.extend(convolution(graph, &mut copy, quantised, weight_bits)?);
         }
         for input in &mut copy.input {
-            if held.contains_key(input) {
+            if quantised.contains_key(input) {
                 *input = dequantised(input);
             }
         }
         let value = if is_float { output } else { after_activation(graph, index) };
         copy.output[0].clone_from(&value);
         nodes.push(copy);
-        if held.contains_key(&value) {
+        if quantised.contains_key(&value) {
             nodes.extend(pair(&value));
         }
     }
@@ -81,7 +78,7 @@ fn dequantised(value: &str) -> String {
     format!("{value}.dequantised")
 }
 
-/// The two nodes that round a value to its eight bits.
+/// The two nodes that round a value to 8 bits.
 fn pair(value: &str) -> [NodeProto; 2] {
     let (scale, zero, quantised) = (scale_name(value), zero_name(value), format!("{value}.quantised"));
     [
@@ -90,30 +87,33 @@ fn pair(value: &str) -> [NodeProto; 2] {
     ]
 }
 
-/// The nodes that give a convolution its weights and bias; it is pointed to them.
+/// The nodes that dequantise weight and bias; the convolution takes their outputs.
 fn convolution(
     graph: &mut Graph,
     conv: &mut NodeProto,
-    held: &BTreeMap<String, Held>,
+    quantised: &BTreeMap<String, Quantised>,
     weight_bits: u32,
 ) -> Result<[NodeProto; 2]> {
     let (weight, bias) = parameters(conv)?;
     let (weight, bias) = (weight.to_owned(), bias.map(ToOwned::to_owned));
-    let input = held.get(&conv.input[0]).with_context(|| format!("{}: is not held", conv.input[0]))?;
+    let input = quantised.get(&conv.input[0]).with_context(|| format!("{}: not quantised", conv.input[0]))?;
     let (dims, weights) = (graph.dims(&weight)?, graph.floats(&weight)?);
     let n = dims[0] as usize;
     let biases = bias.as_ref().map_or_else(|| Ok(vec![0.0; n]), |bias| graph.floats(bias))?;
     let (mut values, mut scales, mut steps, mut bias_scales) = (vec![], vec![], vec![], vec![]);
-    let shape = FilterShape::of(&dims, input.mean.len());
-    for (channel, filter) in weights.chunks_exact(shape.inputs * shape.taps).enumerate() {
+    let (inputs, taps) = (dims[1] as usize, dims[2..].iter().product::<i64>() as usize);
+    let is_depthwise = inputs != input.mean.len();
+    for (channel, filter) in weights.chunks_exact(inputs * taps).enumerate() {
         let (mut scale, mut quantised) = quantise_filter(filter, weight_bits);
-        // Weights far smaller than their bias count for nothing; without a floor the bias would not fit its 32 bits.
+        // Without a floor, the bias of a filter with tiny weights would not fit in 32 bits.
         let least = biases[channel].abs() / (input.affine.scale * LARGEST_BIAS);
         if scale < least {
             scale = least;
             quantised = filter.iter().map(|weight| (weight / scale).round_ties_even() as i8).collect();
         }
-        let bias = f64::from(biases[channel]) + lost(filter, &quantised, scale, shape.means(input, channel));
+        let first = if is_depthwise { channel } else { 0 };
+        let means = input.mean[first..first + inputs].iter().flat_map(|mean| repeat_n(*mean, taps));
+        let bias = f64::from(biases[channel]) + rounding_loss(filter, &quantised, scale, means);
         let bias_scale = input.affine.scale * scale;
         steps.extend(((bias / f64::from(bias_scale)).round() as i32).to_le_bytes());
         bias_scales.push(bias_scale);
@@ -134,34 +134,13 @@ fn convolution(
     conv.input.extend([weight_float.clone(), bias_float.clone()]);
     let dequantise = |values: &str, float: &str| {
         let inputs = [values, &part(values, "scale"), &part(values, "zero")];
-        node("DequantizeLinear", &inputs, vec![axis(0)], float)
+        node("DequantizeLinear", &inputs, vec![int("axis", 0)], float)
     };
     Ok([dequantise(&weight_values, &weight_float), dequantise(&bias_values, &bias_float)])
 }
 
-/// How a convolution's weights lie.
-struct FilterShape {
-    inputs: usize,
-    taps: usize,
-    is_grouped: bool,
-}
-
-impl FilterShape {
-    fn of(dims: &[i64], channels: usize) -> Self {
-        let (inputs, taps) = (dims[1] as usize, dims[2..].iter().product::<i64>() as usize);
-        Self { inputs, taps, is_grouped: inputs != channels }
-    }
-
-    /// The means of the channels that a filter takes, one a weight. Groups are all of one channel.
-    fn means<'a>(&'a self, input: &'a Held, filter: usize) -> impl Iterator<Item = f64> + 'a {
-        let first = if self.is_grouped { filter } else { 0 };
-        let channels = input.mean[first..first + self.inputs].iter();
-        channels.flat_map(|mean| std::iter::repeat_n(*mean, self.taps))
-    }
-}
-
-/// What rounding a filter's weights takes from its mean output; the bias gives it back (Nagel et al. 2019).
-fn lost(filter: &[f32], quantised: &[i8], scale: f32, means: impl Iterator<Item = f64>) -> f64 {
+/// Change of a filter's mean output by rounding its weights, for bias correction (Nagel et al. 2019).
+fn rounding_loss(filter: &[f32], quantised: &[i8], scale: f32, means: impl Iterator<Item = f64>) -> f64 {
     let differences =
         filter.iter().zip(quantised).map(|(weight, value)| f64::from(weight - f32::from(*value) * scale));
     differences.zip(means).map(|(difference, mean)| difference * mean).sum()

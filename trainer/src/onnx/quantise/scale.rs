@@ -1,47 +1,44 @@
-//! Numbers in eight bits: `x = scale (q - zero)`. Activations are unsigned with one scale a tensor, weights signed with one a
-//! filter.
+//! 8-bit numbers: `x = scale * (q - zero)`. Activations are unsigned with one scale per tensor, weights
+//! signed with one per filter.
 
-/// The largest unsigned 8-bit value.
 const LAST: f32 = 255.0;
-/// How much of a filter's largest weight is tried, from all of it down.
+/// Percentages of a filter's largest weight that are tried as its range.
 const WEIGHT_SHARES: std::ops::RangeInclusive<u32> = 60..=100;
 
 /// Scale and zero point of an unsigned 8-bit tensor.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Affine {
-    /// Length of a step.
     pub scale: f32,
-    /// The value that stands for 0.
+    /// The 8-bit value of 0.0.
     pub zero: u8,
 }
 
 impl Affine {
-    /// The steps that cover `[low, high]` and hold 0 exactly, which padding and ReLU need.
+    /// Covers `[low, high]` and represents 0 exactly, which padding and ReLU need.
     pub fn covering(low: f32, high: f32) -> Self {
         let (low, high) = (low.min(0.0), high.max(0.0));
         let length = high - low;
-        // A tensor that is always 0 takes any scale.
+        // Any scale fits a tensor of zeros.
         let scale = if length > f32::MIN_POSITIVE * LAST { length / LAST } else { 1.0 / LAST };
         Self { scale, zero: (-low / scale).round().clamp(0.0, LAST) as u8 }
     }
 
-    /// The nearest 8-bit value; halves go to the even one, as ONNX says.
+    /// Rounds half to even, as ONNX does.
     pub fn quantise(self, value: f32) -> u8 {
         ((value / self.scale).round_ties_even() + f32::from(self.zero)).clamp(0.0, LAST) as u8
     }
 
-    /// What an 8-bit value stands for.
     pub fn dequantise(self, value: u8) -> f32 {
         (f32::from(value) - f32::from(self.zero)) * self.scale
     }
 }
 
-/// The largest value that `bits` bits with a sign hold; the smallest is its negative, so that the zero point is 0.
+/// Largest value of the symmetric range of `bits` bits.
 pub fn largest_weight(bits: u32) -> i32 {
     (1 << (bits - 1)) - 1
 }
 
-/// One filter in `bits` bits: scale and values, of those scales that were tried the one with the least squared error.
+/// Scale and values of a filter in `bits` bits, with the least squared error among the scales tried.
 pub fn quantise_filter(weights: &[f32], bits: u32) -> (f32, Vec<i8>) {
     let last = largest_weight(bits) as f32;
     let largest = weights.iter().fold(0.0f32, |largest, weight| largest.max(weight.abs()));
@@ -63,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_step_is_lost_by_half_at_most_and_zero_not_at_all() {
+    fn errors_are_half_a_step_at_most_and_zero_is_exact() {
         for (low, high) in [(0.0, 6.0), (-1.0, 3.0), (-8.0, 0.0), (-0.001, 1000.0), (0.5, 2.0)] {
             let affine = Affine::covering(low, high);
             assert!(affine.dequantise(affine.quantise(0.0)).abs() <= 0.0, "{affine:?}");
@@ -85,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn a_filter_keeps_within_its_bits_and_near_its_weights() {
+    fn quantised_weights_fit_their_bits_and_are_near() {
         for bits in [7, 8] {
             let weights: Vec<f32> = (-50i16..=50).map(|i| f32::from(i) * 0.013).collect();
             let (scale, values) = quantise_filter(&weights, bits);
@@ -96,7 +93,7 @@ mod tests {
                 assert!(error <= scale * 0.501 || i32::from(*value).abs() == last, "{weight}: {error}");
             }
             let (_, single) = quantise_filter(&[-0.37], bits);
-            assert_eq!(i32::from(single[0]), -last, "a single weight is held exactly");
+            assert_eq!(i32::from(single[0]), -last, "a single weight is exact");
         }
         assert_eq!(quantise_filter(&[0.0, 0.0], 7).1, [0, 0]);
     }

@@ -1,6 +1,6 @@
-//! Rows of the service's log as it gives them out: `cxr-service audit export` (NDJSON, the row beside its labels), and
-//! `GET /v1/predictions?format=ndjson` or `csv` (the label that counts among the row's columns). Read one at a time: a log can be larger
-//! than the memory.
+//! Rows of the audit log: from `cxr-service audit export` (NDJSON, the row beside its labels) and from
+//! `GET /v1/predictions?format=ndjson` or `csv` (the current label among the columns). They are read one at a
+//! time, because a log can be larger than memory.
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Map, Value};
@@ -10,7 +10,8 @@ use std::io::{BufRead, BufReader, Read};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-/// The columns that recalibration looks at, under the log's names; `patient` and `pseudonym` are other people's names for `subject`.
+/// The columns that recalibration uses, named as in the log. `patient` and `pseudonym` are accepted for
+/// `subject`.
 const COLUMNS: [&str; 12] = [
     "id",
     "outcome",
@@ -26,54 +27,46 @@ const COLUMNS: [&str; 12] = [
     "label",
 ];
 
-/// A label, and when it was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Statement {
-    /// As it stands there.
+pub(super) struct Label {
+    /// Class name, or a word for positive or negative.
     pub(super) label: String,
-    /// Who or what found it.
     pub(super) source: Option<String>,
-    /// When it was found, and when it was written down: the later one counts. Where both are equal or unknown, none does.
-    pub(super) at: (Option<OffsetDateTime>, Option<OffsetDateTime>),
+    /// `labelled_at` and `recorded_at`, as far as they are known.
+    pub(super) times: (Option<OffsetDateTime>, Option<OffsetDateTime>),
 }
 
-/// Where a row stands in the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Standing {
-    /// It is there.
+pub(super) enum RowState {
     Present,
-    /// Retention has taken it; its leaf is left.
-    Gone,
-    /// It has no leaf: the service did not write it.
+    /// By retention; its leaf remains.
+    Dropped,
+    /// Without a leaf: not written by the service.
     Foreign,
 }
 
-/// One row.
 #[derive(Debug)]
 pub(super) struct Row {
-    pub(super) standing: Standing,
-    pub(super) labels: Vec<Statement>,
+    pub(super) state: RowState,
+    pub(super) labels: Vec<Label>,
     columns: BTreeMap<&'static str, String>,
 }
 
 impl Row {
-    /// A column's text; none where it is absent, empty or null.
+    /// None if the column is absent, empty or null.
     pub(super) fn text(&self, column: &str) -> Option<&str> {
         self.columns.get(column).map(String::as_str)
     }
 }
 
-/// Hands every row to `take`; SHA-256 of everything that was read.
-///
-/// # Errors
-/// Names the line that cannot be understood, or for which `take` fails.
+/// Passes every row to `take`. Returns the SHA-256 of the whole input; errors name the line.
 pub(super) fn read(input: impl Read, mut take: impl FnMut(Row) -> Result<()>) -> Result<String> {
     let mut input = BufReader::with_capacity(1 << 20, Hashing { inner: input, digest: Sha256::new() });
-    // Told apart by what it is: standard input has no ending.
+    // Standard input has no file extension to tell the formats apart.
     let first = input.fill_buf()?.iter().find(|byte| !byte.is_ascii_whitespace()).copied();
     match first {
         Some(b'{') => ndjson(&mut input, &mut take)?,
-        Some(b'[') => bail!("it is one JSON document: export one object a line (format=ndjson), or CSV"),
+        Some(b'[') => bail!("one JSON document: export one object a line (format=ndjson), or CSV"),
         _ => csv(&mut input, &mut take)?,
     }
     std::io::copy(&mut input, &mut std::io::sink())?;
@@ -99,7 +92,7 @@ fn ndjson(input: &mut impl BufRead, take: &mut impl FnMut(Row) -> Result<()>) ->
     Ok(())
 }
 
-/// None for a signed head of the log's tree.
+/// None for a checkpoint of the tree.
 fn object_row(object: &Map<String, Value>) -> Result<Option<Row>> {
     if object.contains_key("checkpoint") {
         return Ok(None);
@@ -108,32 +101,32 @@ fn object_row(object: &Map<String, Value>) -> Result<Option<Row>> {
     if !exported {
         ensure!(
             !object.contains_key("items"),
-            "it is a page of the search: export one object a line with format=ndjson"
+            "a page of a search: export one object a line with format=ndjson"
         );
-        return flat(|column| object.get(column).and_then(plain)).map(Some);
+        return flat(|column| object.get(column).and_then(text_of)).map(Some);
     }
-    let standing = match (object.get("row"), object.get("waits")) {
-        (_, Some(Value::Bool(false))) => Standing::Foreign,
-        (None | Some(Value::Null), _) => Standing::Gone,
-        _ => Standing::Present,
+    let state = match (object.get("row"), object.get("waits")) {
+        (_, Some(Value::Bool(false))) => RowState::Foreign,
+        (None | Some(Value::Null), _) => RowState::Dropped,
+        _ => RowState::Present,
     };
     let row = object.get("row").and_then(Value::as_object);
-    let mut row = flat(|column| row.and_then(|row| row.get(column)).and_then(plain))?;
-    row.standing = standing;
+    let mut row = flat(|column| row.and_then(|row| row.get(column)).and_then(text_of))?;
+    row.state = state;
     for label in object.get("labels").and_then(Value::as_array).into_iter().flatten() {
-        let member = |name: &str| label.get(name).and_then(plain);
-        row.labels.extend(statement(member, member("recorded_at"))?);
+        let member = |name: &str| label.get(name).and_then(text_of);
+        row.labels.extend(label_of(member, member("recorded_at"))?);
     }
     Ok(Some(row))
 }
 
 fn csv(input: &mut impl BufRead, take: &mut impl FnMut(Row) -> Result<()>) -> Result<()> {
     let mut reader = csv::Reader::from_reader(input);
-    let names = reader.headers().context("it is neither NDJSON nor CSV")?.clone();
+    let names = reader.headers().context("neither NDJSON nor CSV")?.clone();
     for column in ["logit", "label"] {
         ensure!(
             names.iter().any(|name| name == column),
-            "it has no column `{column}`, which an export of the service's log has (GET /v1/predictions?format=csv)"
+            "no column `{column}`, which an export of the log has (GET /v1/predictions?format=csv)"
         );
     }
     for record in reader.records() {
@@ -149,18 +142,15 @@ fn csv(input: &mut impl BufRead, take: &mut impl FnMut(Row) -> Result<()>) -> Re
     Ok(())
 }
 
-/// A row whose columns stand side by side.
+/// A row with at most one label among its columns.
 fn flat(column: impl Fn(&str) -> Option<String>) -> Result<Row> {
     let columns = COLUMNS.into_iter().filter_map(|name| Some((name, column(name)?))).collect();
-    let labels = statement(&column, None)?.into_iter().collect();
-    Ok(Row { standing: Standing::Present, labels, columns })
+    let labels = label_of(&column, None)?.into_iter().collect();
+    Ok(Row { state: RowState::Present, labels, columns })
 }
 
-/// The label that these members state. A row's own `recorded_at` is not the label's.
-fn statement(
-    member: impl Fn(&str) -> Option<String>,
-    recorded_at: Option<String>,
-) -> Result<Option<Statement>> {
+/// `recorded_at` is passed separately: a column of that name is the row's, not the label's.
+fn label_of(member: impl Fn(&str) -> Option<String>, recorded_at: Option<String>) -> Result<Option<Label>> {
     let moment = |name: &str, text: Option<String>| -> Result<Option<OffsetDateTime>> {
         let parse = |text: String| {
             OffsetDateTime::parse(&text, &Rfc3339).with_context(|| {
@@ -170,12 +160,12 @@ fn statement(
         text.map(parse).transpose()
     };
     let Some(label) = member("label") else { return Ok(None) };
-    let at = (moment("labelled_at", member("labelled_at"))?, moment("recorded_at", recorded_at)?);
-    Ok(Some(Statement { label, source: member("source"), at }))
+    let times = (moment("labelled_at", member("labelled_at"))?, moment("recorded_at", recorded_at)?);
+    Ok(Some(Label { label, source: member("source"), times }))
 }
 
-/// A value's text; none where it is null or empty.
-fn plain(value: &Value) -> Option<String> {
+/// None if null or empty.
+fn text_of(value: &Value) -> Option<String> {
     let text = match value {
         Value::Null => return None,
         Value::String(text) => text.trim().to_owned(),
@@ -184,7 +174,6 @@ fn plain(value: &Value) -> Option<String> {
     (!text.is_empty()).then_some(text)
 }
 
-/// Digests what passes through.
 struct Hashing<R> {
     inner: R,
     digest: Sha256,

@@ -1,4 +1,4 @@
-//! Every format of the log, and which of its rows count.
+//! Every format of the log, and which rows are used.
 
 use super::*;
 
@@ -35,7 +35,7 @@ const EXPORTED: &str = "
 ";
 
 #[test]
-fn every_form_says_the_same_and_nothing_is_dropped_in_silence() {
+fn every_format_gives_the_same_labels_and_skipped_rows_are_counted() {
     for content in [CSV, SEARCHED, EXPORTED] {
         let found = read(content).unwrap();
         assert_eq!(found.positive, [true, false], "{content}");
@@ -44,11 +44,11 @@ fn every_form_says_the_same_and_nothing_is_dropped_in_silence() {
         assert!(found.grouped);
         assert_eq!(found.sha256, cxr::bundle::sha256_hex(content.as_bytes()));
     }
-    let passed_over = |content: &str, expected: &[(&str, usize)]| {
+    let skipped = |content: &str, expected: &[(&str, usize)]| {
         let expected = expected.iter().map(|(reason, n)| ((*reason).to_owned(), *n)).collect();
-        assert_eq!(read(content).unwrap().passed_over, expected);
+        assert_eq!(read(content).unwrap().skipped, expected);
     };
-    passed_over(
+    skipped(
         CSV,
         &[
             ("of another bundle (0.9.0)", 1),
@@ -58,10 +58,10 @@ fn every_form_says_the_same_and_nothing_is_dropped_in_silence() {
             ("without a prediction (rejected)", 1),
         ],
     );
-    passed_over(SEARCHED, &[("without a label", 1)]);
-    passed_over(
+    skipped(SEARCHED, &[("without a label", 1)]);
+    skipped(
         EXPORTED,
-        &[("not of the service: run `cxr-service audit verify`", 1), ("taken by retention", 1)],
+        &[("not written by the service: run `cxr-service audit verify`", 1), ("dropped by retention", 1)],
     );
     let exported = read(EXPORTED).unwrap();
     assert_eq!(exported.n_relabelled, 1);
@@ -69,24 +69,24 @@ fn every_form_says_the_same_and_nothing_is_dropped_in_silence() {
 }
 
 #[test]
-fn the_latest_label_of_a_prediction_counts_and_a_contradiction_counts_for_nothing() {
+fn the_current_label_is_used_and_a_contradiction_is_skipped() {
     let csv = |lines: &str| read(&format!("id,logit,label,labelled_at\n{lines}")).unwrap();
     let later = csv("a,1.0,1,2026-01-02T00:00:00Z\na,1.0,0,2026-01-03T00:00:00+01:00\n");
     assert_eq!((later.positive.as_slice(), later.n_relabelled), ([false].as_slice(), 1));
     let earlier = csv("a,1.0,1,2026-01-02T00:00:00Z\na,1.0,0,2026-01-01T00:00:00Z\n");
     assert_eq!(earlier.positive, [true]);
-    // A label that says when it was found counts more than one that does not.
+    // A label with a time takes precedence over one without.
     assert_eq!(csv("a,1.0,1,\na,1.0,0,2026-01-01T00:00:00Z\n").positive, [false]);
     for contradiction in ["a,1.0,1,\na,1.0,0,\n", "a,1,1,2026-01-02T00:00:00Z\na,1,0,2026-01-02T00:00:00Z\n"]
     {
         let found = csv(contradiction);
         assert!(found.positive.is_empty());
-        assert_eq!(found.passed_over["with labels of one time that contradict each other"], 1);
+        assert_eq!(found.skipped["with contradicting labels of the same time"], 1);
     }
 }
 
 #[test]
-fn what_is_wrong_is_named_with_its_line() {
+fn errors_name_the_line() {
     for (content, expected) in [
         ("logit,label\n1.0,1\n2.0,maybe\n", "line 3"),
         ("logit,label\nhigh,1\n", "is not a number"),
@@ -105,7 +105,7 @@ fn what_is_wrong_is_named_with_its_line() {
 }
 
 #[test]
-fn rows_without_a_patient_are_patients_of_their_own_and_one_upload_is_one_image() {
+fn rows_without_a_patient_count_as_one_each_and_equal_uploads_are_grouped() {
     let found = read("logit,label\n1.0,1\n2.0,0\n").unwrap();
     assert_eq!(found.patients, [0, 1]);
     assert!(!found.grouped);

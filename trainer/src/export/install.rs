@@ -1,5 +1,4 @@
-//! Delivery of a bundle: written beside its folder, verified there, and swapped with the old bundle if
-//! `verify` accepts it.
+//! Installs a bundle: writes it beside its folder, verifies it there, and swaps it with the old bundle.
 
 use super::contents::BundleFiles;
 use crate::bundle;
@@ -14,35 +13,30 @@ use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::io::Errno;
 use std::path::Path;
 
-/// The key that everybody has; production refuses what it signed.
+/// Its private key is public, so the production profile refuses bundles that it signed.
 const DEVELOPMENT_KEY: &str = include_str!("../../../config/development-signing-key.pub.pem");
 
-/// A bundle in its folder.
 #[derive(Debug)]
-pub struct Delivered {
-    /// As it was read there.
+pub struct Installed {
     pub bundle: Bundle,
-    /// The checks that it passed.
     pub verification: Verification,
 }
 
-/// Judges a sealed bundle and puts it into its folder. A reader finds the old bundle or the new one, never a mixture; where the file
-/// system cannot exchange folders, a reader finds none for an instant.
-///
-/// # Errors
-/// When `verify` refuses the bundle, or the folder holds something else than a bundle: nothing has changed then.
-pub(crate) fn deliver(
+/// Verifies a sealed bundle and puts it into its folder; changes nothing if `verify` refuses it or the folder
+/// holds other files. A reader finds the old bundle or the new one, never a mixture; on file systems that
+/// cannot exchange folders there is a moment without either.
+pub(crate) fn install(
     folder: &Path,
     files: &BundleFiles,
     key: &SigningKey,
     onnxruntime: &Path,
-) -> Result<Delivered> {
+) -> Result<Installed> {
     ensure_replaceable(folder)?;
     let key = key.verifying_key();
     let (fresh, old) = (folder.with_added_extension("partial"), folder.with_added_extension("old"));
-    for leftover in [&fresh, &old] {
-        remove(leftover)?;
-    }
+    // Left by an earlier process that crashed.
+    remove(&fresh)?;
+    remove(&old)?;
     write(&fresh, files)?;
     let verification = verify(&fresh, Some(&key), Some(onnxruntime));
     if let Err(refused) = verification.result() {
@@ -53,7 +47,7 @@ pub(crate) fn deliver(
     swap(&fresh, folder, &old).with_context(|| format!("{}: cannot be replaced", folder.display()))?;
     let bundle = bundle::open(folder, Some(&key))?;
     report(folder, files, &bundle, &key);
-    Ok(Delivered { bundle, verification })
+    Ok(Installed { bundle, verification })
 }
 
 fn report(folder: &Path, files: &BundleFiles, bundle: &Bundle, key: &VerifyingKey) {
@@ -62,13 +56,13 @@ fn report(folder: &Path, files: &BundleFiles, bundle: &Bundle, key: &VerifyingKe
     say(format!("bundle digest {}, signed by {}", bundle.digest(), bundle.signed_by().unwrap_or_default()));
     if VerifyingKey::from_public_key_pem(DEVELOPMENT_KEY).is_ok_and(|development| development == *key) {
         say(
-            "signed with the development key, which everybody has: the production profile refuses it; give --signing-key, or sign the bundle with `cxr-service bundle sign`",
+            "signed with the development key, which is public: the production profile refuses it; pass --signing-key, or sign the bundle with `cxr-service bundle sign`",
         );
     }
 }
 
-/// A folder of somebody's files is not taken for an old bundle.
-fn ensure_replaceable(folder: &Path) -> Result<()> {
+/// A bundle replaces its whole folder: refuses one with files other than a bundle.
+pub(crate) fn ensure_replaceable(folder: &Path) -> Result<()> {
     let mut entries = match std::fs::read_dir(folder) {
         Ok(entries) => entries,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
@@ -76,7 +70,7 @@ fn ensure_replaceable(folder: &Path) -> Result<()> {
     };
     ensure!(
         entries.next().is_none() || folder.join(MANIFEST).is_file(),
-        "{}: holds files and no {MANIFEST}; name a new folder, or one with a bundle, which is replaced",
+        "{}: holds files and no {MANIFEST}; name a new folder, or that of a bundle to replace",
         folder.display()
     );
     Ok(())
@@ -107,7 +101,7 @@ fn swap(fresh: &Path, folder: &Path, old: &Path) -> std::io::Result<()> {
         return std::fs::rename(fresh, folder);
     }
     match renameat_with(CWD, fresh, CWD, folder, RenameFlags::EXCHANGE) {
-        // What stood there has the new folder's name now.
+        // The old bundle is in `fresh` now.
         Ok(()) => std::fs::remove_dir_all(fresh),
         Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
             std::fs::rename(folder, old)?;

@@ -1,5 +1,4 @@
-//! Further measurements of a run's weights, in a few lines for the model card. The technical report has the
-//! details.
+//! Measurements of the weights for the model card's table. The technical report has the details.
 
 use crate::measure::calibrate::Calibrated;
 use crate::measure::evaluate::external::ExternalEvaluation;
@@ -10,14 +9,14 @@ use anyhow::Result;
 use cxr::analysis::scoring::proportion::Proportion;
 use cxr::bundle::Measured;
 
-/// A line: what was measured, and what came out with its 95 % interval.
+/// What was measured, and the value with its 95 % interval.
 pub(super) type Line = (String, String);
 
-/// The lines of everything on file that belongs to these weights and this calibration.
-pub(super) fn measurements(trained: &TrainedRun, calibrated: &Calibrated) -> Result<Vec<Line>> {
+/// Every measurement in the run directory that was made with these weights and this calibration.
+pub(super) fn of(trained: &TrainedRun, calibrated: &Calibrated) -> Result<Vec<Line>> {
     let mut lines = Vec::new();
     if let Some(foreign) = calibrated.analysis.as_ref().and_then(|analysis| analysis.ood.foreign.as_ref()) {
-        lines.push(line("images that are no chest radiographs, refused or referred", share(&foreign.caught)));
+        lines.push(line("images other than chest radiographs, refused or referred", share(&foreign.caught)));
     }
     if let Some(external) = ExternalEvaluation::load(trained, calibrated)? {
         let name = &external.name;

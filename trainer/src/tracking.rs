@@ -1,7 +1,7 @@
-//! Tracking: what a run is made with and what it reaches, in MLflow or in a local store of the same layout.
+//! Tracking: the parameters and results of a run, in MLflow or in a local store with MLflow's layout.
 //!
-//! Everything is first appended to the spool in the run directory; a thread sends it from there. A server that is down,
-//! slow or gone changes nothing for the command that computes: what it did not take waits in the spool for the next
+//! Every event is first appended to the spool in the run directory, and a thread sends it from there. A
+//! command never waits for a server that is slow or down: unsent events stay in the spool for the next
 //! command on the run, or for `cxr-trainer track`.
 
 pub mod delivery;
@@ -37,31 +37,30 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// The metric by which an epoch is known.
+/// Metrics with this key belong to an epoch.
 const EPOCH: &str = "epoch";
 
-/// Tracks one run. No method fails: what cannot be written down is said on the terminal, and the command goes on.
+/// Tracks one run. No method fails: errors are printed and the command continues.
 pub struct Tracker {
-    /// None where it cannot be opened.
+    /// `None` if it cannot be opened; nothing is tracked then.
     spool: Option<Spool>,
     folder: PathBuf,
     known: Known,
     sender: Option<Sender>,
     flush: Duration,
-    /// `trainer.tracking.patient_level`.
     patient_level: bool,
-    /// Whether the run failed if nobody says otherwise.
+    /// Dropping the tracker marks a running run as failed.
     running: bool,
 }
 
-/// What the spool says already, so that it is not said twice.
+/// What the spool holds already, to avoid duplicates.
 #[derive(Debug, Default)]
 struct Known {
     begun: bool,
     parameters: Texts,
     tags: Texts,
     artefacts: BTreeMap<String, String>,
-    /// Metrics of no epoch, with the time of their last value.
+    /// Metrics outside of epochs, with the time of their last value.
     figures: BTreeMap<String, i64>,
     last_epoch: i64,
     status: Option<Status>,
@@ -92,7 +91,8 @@ impl Known {
 }
 
 impl Tracker {
-    /// The tracker of a run, with the configuration as its parameters. What an earlier command could not send is sent now.
+    /// Opens the tracker of a run and records its configuration. Events that earlier commands left are sent
+    /// now.
     pub fn open(config: &Config, run: &RunDirectory) -> Self {
         let mut tracker = Self::at(&config.tracking, &run.file(""), &run.name());
         match serde_json::to_value(config) {
@@ -120,7 +120,7 @@ impl Tracker {
         tracker
     }
 
-    /// The tracker of a run that is being trained, from wherever it stands: unless [`finish`](Self::finish) says otherwise, it
+    /// The tracker of a run in training. Dropping it without [`finish`](Self::finish) marks the run as
     /// failed.
     pub fn training(config: &Config, run: &RunDirectory, history: &[impl Serialize]) -> Self {
         let mut tracker = Self::open(config, run);
@@ -156,8 +156,7 @@ impl Tracker {
         tracker
     }
 
-    /// Adds parameters. One that had another value is kept as it was, which is all that MLflow allows; its new value
-    /// becomes the tag `changed.<name>`.
+    /// Adds parameters. MLflow does not allow changes, so a changed value becomes the tag `changed.<name>`.
     pub fn parameters(&mut self, values: Texts) {
         let known = &self.known.parameters;
         let (old, new): (Texts, Texts) = values.into_iter().partition(|(key, _)| known.contains_key(key));
@@ -169,7 +168,6 @@ impl Tracker {
         self.tags(changed);
     }
 
-    /// Sets tags.
     pub fn tags(&mut self, mut values: Texts) {
         values.retain(|key, value| self.known.tags.get(key) != Some(&*value));
         if !values.is_empty() {
@@ -177,7 +175,7 @@ impl Tracker {
         }
     }
 
-    /// The metrics of every epoch that was not tracked yet: all of them may be given each time.
+    /// Records the epochs of `history` that have not been recorded yet.
     pub fn epochs(&mut self, history: &[impl Serialize]) {
         let last_epoch = self.known.last_epoch;
         let epochs = history.iter().map(epoch_values);
@@ -189,14 +187,14 @@ impl Tracker {
         self.say(&events.collect::<Vec<_>>());
     }
 
-    /// Metrics of one step; 0 for what belongs to none.
+    /// Metrics of one step; 0 for metrics outside of training.
     pub fn metrics(&mut self, step: i64, values: BTreeMap<String, f64>) {
         let values = values.into_iter().map(|(name, value)| (name, Number(value))).collect();
         self.say(&[Event::Metrics { time_ms: now_ms(), step, values }]);
     }
 
-    /// Keeps the figures of every result in the run directory as metrics, and the result itself unless it may hold lines or
-    /// pictures of patients.
+    /// Records the figures of every result file as metrics, and the files themselves unless they may hold
+    /// patient-level data.
     pub fn results(&mut self) {
         match results::scan(&self.folder) {
             Ok(files) => files.iter().for_each(|file| self.result(file)),
@@ -204,18 +202,16 @@ impl Tracker {
         }
     }
 
-    /// Results that stay in the run directory, by name.
+    /// Names of the result files that stay in the run directory.
     pub fn withheld(&self) -> Result<Vec<String>> {
         let files = results::scan(&self.folder)?;
         Ok(files.into_iter().filter(|file| self.stays(file)).map(|file| file.name).collect())
     }
 
-    /// Makes a bundle a version of the registered model.
     pub fn register(&mut self, version: ModelVersion) {
         self.say(&[Event::Version(version)]);
     }
 
-    /// Says how the training ended.
     pub fn finish(mut self, status: Status) {
         self.running = false;
         self.status(status);
@@ -276,7 +272,7 @@ impl Drop for Tracker {
     }
 }
 
-/// The spool of a run's folder, and what it says.
+/// Opens the spool of a run and reads back its events.
 fn read(config: &Tracking, folder: &Path) -> Result<(Spool, Known)> {
     files::create_own_folder(folder)?;
     let spool = Spool::open(folder.join(&config.spool))?;
@@ -296,19 +292,18 @@ fn start(config: &Tracking, spool: &Spool, folder: &Path) -> Option<Sender> {
     sender.inspect_err(|error| say(format!("tracking: {error:#}; kept in {}", spool.file().display()))).ok()
 }
 
-/// Every number of an epoch.
 fn epoch_values(epoch: &impl Serialize) -> BTreeMap<String, Number> {
     let fields = serde_json::to_value(epoch).ok();
     let fields = fields.as_ref().and_then(Value::as_object).into_iter().flatten();
     let number = |value: &Value| match value {
-        // JSON has no NaN; the only thing that an epoch holds as nothing is one.
+        // JSON has no NaN, and NaN is the only value of an epoch that serialises to null.
         Value::Null => Some(Number(f64::NAN)),
         other => other.as_f64().map(Number),
     };
     fields.filter_map(|(name, value)| Some((name.clone(), number(value)?))).collect()
 }
 
-/// Who and what makes a run, by MLflow's names where it has some.
+/// Source, user, commit and versions, under MLflow's tag names where it has them.
 fn run_tags(folder: &Path) -> Texts {
     let environment = Environment::load(folder).ok().flatten();
     let mut tags = Texts::from([

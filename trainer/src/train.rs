@@ -1,5 +1,5 @@
-//! Training. `train` reads from top to bottom: data, network, epochs; each epoch is batches, forward, loss, step,
-//! average; then the select fold decides and everything is written down.
+//! Training: load the data and the network, then for each epoch train on batches, score the select fold with
+//! the averaged weights, and save.
 
 pub mod checkpoint;
 pub mod curves;
@@ -34,16 +34,13 @@ use cxr::PreprocessSpec;
 use std::sync::Arc;
 use tch::{Device, Tensor};
 
-/// Trains until the last epoch or until patience ends, from wherever the run stands.
-///
-/// # Errors
-/// When data, configuration and run directory do not agree, or the loss stops being a number.
+/// Trains until the last epoch or until patience runs out, resuming from the checkpoint if there is one.
 pub fn train(config: &Config, run: &RunDirectory, device: Device) -> Result<()> {
     train_to(config, run, device, config.training.epochs).map(drop)
 }
 
-/// As [`train`], but stops after `last_epoch`. The schedule is that of the whole training: going on later gives what an
-/// uninterrupted training gives.
+/// Like [`train`], but stops after `last_epoch`. The learning rate follows the schedule of the whole
+/// training, so a later call ends with the weights of an uninterrupted training.
 pub fn train_to(config: &Config, run: &RunDirectory, device: Device, last_epoch: usize) -> Result<Progress> {
     let index = Index::of(config)?;
     Folds::forget_stale(run, &index)?;
@@ -95,7 +92,7 @@ fn train_epoch(
     let training = &config.training;
     let (epoch, first_step) = (state.progress.epochs() + 1, state.progress.steps());
     let (n_batches, n_steps) = (loader.n_batches(), training.epochs * loader.n_batches());
-    // Dropout is the only thing that draws from libtorch's own generator.
+    // Only dropout draws from libtorch's generator.
     tch::manual_seed((config.seed as i64).wrapping_mul(1_000_003).wrapping_add(epoch as i64));
     let depth = if epoch <= training.head_first_epochs { None } else { Some(config.model.freeze_depth) };
     state.network.freeze(depth)?;
@@ -122,7 +119,7 @@ fn train_epoch(
     })
 }
 
-/// Step `step` of `n_steps`, counted from 0, along one batch: float32 images `[N, 1, H, W]` and labels `[N, 1]`. Returns the
+/// Trains on one batch: float32 images `[N, 1, H, W]` and labels `[N, 1]`. Steps count from 0. Returns the
 /// loss and the learning rate.
 pub(crate) fn make_step(
     config: &Config,
@@ -143,7 +140,7 @@ pub(crate) fn make_step(
     (loss.double_value(&[]), rate)
 }
 
-/// Writes the epoch down: the best weights first, so that the checkpoint never names weights that are not there.
+/// Saves the best weights before the checkpoint, so that no checkpoint refers to weights that are missing.
 fn record(run: &RunDirectory, state: &State) -> Result<()> {
     let history = &state.progress.history;
     let Some(last) = history.last() else { return Ok(()) };
@@ -161,7 +158,7 @@ fn record(run: &RunDirectory, state: &State) -> Result<()> {
     Ok(())
 }
 
-/// What the best weights say of their epoch: all but its speed, or the same weights would have many digests.
+/// The metadata of the best weights. It leaves out the speed, which differs between runs with the same seed.
 fn note(epoch: &EpochMetrics) -> Result<String> {
     let mut note = serde_json::to_value(epoch)?;
     if let Some(fields) = note.as_object_mut() {
@@ -170,9 +167,8 @@ fn note(epoch: &EpochMetrics) -> Result<String> {
     Ok(note.to_string())
 }
 
-/// The train fold, ready to be drawn from.
 pub(crate) fn loader(config: &Config, index: &Index, folds: &Folds) -> Result<Loader> {
-    // CLAHE follows the augmentations of the loader, as it follows everything else in the service.
+    // CLAHE runs in the loader, after the augmentations: it is the last step in the service too.
     let preprocess = PreprocessSpec { clahe: None, ..config.preprocess };
     let recipe = Recipe { acceptance: config.acceptance, preprocess };
     let pixels = Arc::new(Pixels::of_fold(config, index, folds, Fold::Train, &recipe)?);
@@ -192,7 +188,6 @@ pub(crate) fn loader(config: &Config, index: &Index, folds: &Folds) -> Result<Lo
     })
 }
 
-/// What training begins with.
 pub(crate) fn initial_state(
     config: &Config,
     progress: Progress,

@@ -1,10 +1,11 @@
-//! The search for hyperparameters: asynchronous successive halving (ASHA, Li et al. 2020) over configurations that a
-//! tree-structured Parzen estimator draws (Bergstra et al. 2011).
+//! Hyperparameter search: asynchronous successive halving (ASHA, Li et al. 2020) over configurations drawn by
+//! a tree-structured Parzen estimator (Bergstra et al. 2011).
 //!
-//! Every trial is a run directory that trains to its rung and goes on from its checkpoint when it is promoted. Workers are
-//! processes, on one machine or many, that claim trials from a [`store`]: a folder or Postgres. A claim has a generation,
-//! and a trial's folder carries it in its name while somebody works there. Whoever takes a trial over renames the folder:
-//! a worker that was only stalled finds its path gone and can write nothing.
+//! Every trial is a run directory that trains up to its rung and resumes from its checkpoint when it is
+//! promoted. Workers are processes, on one machine or many, that claim trials in a [`store`]: a folder or
+//! Postgres. Every claim has a generation number, and a trial's folder carries it in its name while a worker
+//! trains it. A worker that takes over a trial renames the folder. If the old worker was only stalled, its
+//! path no longer exists and it can write nothing.
 
 pub mod directory;
 pub mod files;
@@ -32,11 +33,8 @@ use anyhow::Result;
 use place::Place;
 use study::{Begun, Definition};
 
-/// Begins a study or finds it again, after looking at whether its whole space is valid. Git ignores its folder. As long as no
-/// trial was trained, it takes another definition.
-///
-/// # Errors
-/// When a key or a value is not valid, or trials were trained with another definition.
+/// Creates or reopens a study after validating the bounds of its search space. A study without trained trials
+/// accepts a new definition.
 pub fn begin(config: &Config, study: &StudyDirectory, place: &Place) -> Result<()> {
     for (key, range) in config.tune.ranges() {
         let [low, high] = range.interval();

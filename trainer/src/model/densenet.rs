@@ -3,15 +3,12 @@
 use super::layers::{Conv, ConvNorm, ConvShape, Norm, halve};
 use tch::{Tensor, nn};
 
-/// Layers in each dense block.
 pub const BLOCKS: [i64; 4] = [6, 12, 24, 16];
-/// Channels of the last feature map.
 pub const FEATURES: i64 = 1024;
-/// Channels that every layer adds.
+/// Channels added by every layer.
 pub const GROWTH: i64 = 32;
-/// Channels between a layer's two convolutions.
+/// Channels between the two convolutions of a layer.
 pub const BOTTLENECK: i64 = 4 * GROWTH;
-/// Channels after the first convolution.
 pub const STEM: i64 = 64;
 
 #[derive(Debug)]
@@ -49,7 +46,6 @@ impl Transition {
     }
 }
 
-/// The convolutional part of the network.
 #[derive(Debug)]
 pub struct DenseNet121 {
     stem: ConvNorm,
@@ -58,7 +54,6 @@ pub struct DenseNet121 {
 }
 
 impl DenseNet121 {
-    /// Registers its parameters under `path / "features"`.
     pub fn new(path: &nn::Path) -> Self {
         let features = path / "features";
         let stem_shape = ConvShape::dense(3, STEM, 7).stride(2).fan_in();

@@ -4,54 +4,42 @@ use super::layers::{ConvNorm, ConvShape, fresh};
 use tch::nn::init::FanInOut;
 use tch::{Kind, Tensor, nn};
 
-/// Channels of the last feature map.
 pub const FEATURES: i64 = 1280;
-/// Channels after the first convolution.
 pub const STEM: i64 = 32;
-/// Channels before the last convolution.
 pub const LAST: i64 = 320;
 
-/// One inverted residual block with squeeze and excitation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BlockShape {
-    /// `features.2.0.block`.
+    /// Such as `features.2.0.block`.
     pub path: String,
-    /// Channels in.
     pub inputs: i64,
-    /// Channels inside.
     pub hidden: i64,
-    /// Channels out.
     pub outputs: i64,
     /// Side of the depthwise kernel.
     pub kernel: i64,
-    /// Its stride.
     pub stride: i64,
 }
 
 impl BlockShape {
-    /// Whether a 1x1 convolution leads to the hidden channels.
     pub const fn expands(&self) -> bool {
         self.hidden != self.inputs
     }
 
-    /// Whether the input is added to the output.
     pub const fn is_residual(&self) -> bool {
         self.stride == 1 && self.inputs == self.outputs
     }
 
-    /// The depthwise convolution.
     pub const fn depthwise(&self) -> ConvShape {
         ConvShape { kernel: self.kernel, ..ConvShape::depthwise(self.hidden, self.stride) }
     }
 
-    /// Channels to which the excitation squeezes: a quarter of the input's.
+    /// Channels after the squeeze: a quarter of the block's input.
     pub const fn squeezed(&self) -> i64 {
         let quarter = self.inputs / 4;
         if quarter > 0 { quarter } else { 1 }
     }
 }
 
-/// The 16 blocks in order.
 pub fn blocks() -> Vec<BlockShape> {
     // Expansion, kernel, first stride, channels, blocks: table 1 of the paper.
     const STAGES: [(i64, i64, i64, i64, i64); 7] = [
@@ -81,7 +69,7 @@ pub fn blocks() -> Vec<BlockShape> {
     blocks
 }
 
-/// Squeeze and excitation (Hu, Shen and Sun 2018): channels are weighted by what their means say.
+/// Squeeze and excitation (Hu, Shen and Sun 2018): weighs channels by a function of their means.
 #[derive(Debug)]
 struct Excitation {
     squeeze: nn::Conv2D,
@@ -143,7 +131,6 @@ impl Block {
     }
 }
 
-/// The convolutional part of the network.
 #[derive(Debug)]
 pub struct EfficientNetB0 {
     stem: ConvNorm,
@@ -152,7 +139,6 @@ pub struct EfficientNetB0 {
 }
 
 impl EfficientNetB0 {
-    /// Registers its parameters under `path / "features"`.
     pub fn new(path: &nn::Path) -> Self {
         let features = path / "features";
         let unit = |index: usize, shape| {

@@ -5,7 +5,6 @@ use tch::{Kind, Tensor};
 
 const ITERATIONS: usize = 30;
 
-/// A fitted classifier on standardised features.
 #[derive(Debug)]
 pub struct Logistic {
     mean: Tensor,
@@ -13,11 +12,8 @@ pub struct Logistic {
     weights: Tensor,
 }
 
-/// Fits by Newton's method (iteratively reweighted least squares); `ridge` penalises half the squared norm of the weights of
-/// the standardised features, not the intercept. `features` is float64 `[n, d]`.
-///
-/// # Errors
-/// When a class is missing.
+/// Fits by Newton's method (iteratively reweighted least squares) on standardised features, float64 `[n, d]`.
+/// The penalty is `ridge / 2` times the squared norm of the weights, without the intercept.
 pub fn fit(features: &Tensor, positive: &[bool], ridge: f64) -> Result<Logistic> {
     let n_positive = positive.iter().filter(|label| **label).count();
     ensure!(0 < n_positive && n_positive < positive.len(), "a classifier needs both classes");
@@ -79,7 +75,7 @@ mod tests {
             .map(|(z, y)| 1.0 / (1.0 + (-z).exp()) - f64::from(u8::from(*y)))
             .collect();
         let gradient = x.tr().matmul(&Tensor::from_slice(&residual).view([-1, 1]));
-        // The intercept is not penalised: its part of the gradient vanishes, the others' equal minus the weights.
+        // The intercept is not penalised, so its gradient vanishes; the others equal minus the weights.
         let expected = &model.weights * -1.0;
         assert!((gradient.get(3)).abs().double_value(&[0]) < 1e-6);
         assert!((gradient.narrow(0, 0, 3) - expected.narrow(0, 0, 3)).abs().max().double_value(&[]) < 1e-6);

@@ -1,5 +1,5 @@
-//! Named tensors and their safetensors files. Loading is strict: tch's own `VarStore::load` broadcasts a wrong shape
-//! and adopts a file's precision without a word.
+//! Named tensors in safetensors files. Loading is strict, whereas tch's `VarStore::load` silently broadcasts
+//! a wrong shape and adopts the file's precision.
 
 use super::Network;
 use anyhow::{Context, Result, bail, ensure};
@@ -8,26 +8,21 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use tch::{Device, Kind, Tensor};
 
-/// Tensors by name, in the order of their names.
 pub type NamedTensors = BTreeMap<String, Tensor>;
 
-/// The key of a file's metadata under which [`encode`] puts its text.
+/// The metadata key for the text that [`encode`] takes.
 const NOTE: &str = "cxr";
 
 impl Network {
-    /// Parameters and buffers; they share storage with the network.
+    /// Parameters and buffers, sharing storage with the network.
     pub fn named_tensors(&self) -> NamedTensors {
         self.parameters().variables().into_iter().collect()
     }
 
-    /// Loads a backbone from a published file under torchvision's names, and says what it took and what it ignored. The
-    /// classifier stays as it is, and so may the file's own be anything.
-    ///
-    /// # Errors
-    /// Lists every tensor that is missing, left over, of another shape or of another type; nothing is loaded then.
+    /// Loads a published backbone under torchvision's names and reports what it ignored. The classifier stays
+    /// unchanged. On any mismatch nothing is loaded, and the error lists every one.
     pub fn load_backbone(&self, file: &Path) -> Result<String> {
         let mut source = Source::read(file)?;
-        // torchvision's classifiers have other shapes, and its counters of batches mean nothing here.
         let is_head = |name: &str| name.starts_with("classifier.") || name.starts_with("fc.");
         let mut ignored = source.remove(|name| is_head(name) || name.ends_with(".num_batches_tracked"));
         ignored.retain(|name| is_head(name));
@@ -41,11 +36,10 @@ impl Network {
     }
 }
 
-/// What a safetensors file holds.
 #[derive(Debug)]
 struct Source {
     tensors: NamedTensors,
-    /// Types of those that are not float32.
+    /// Types of the tensors that are not float32.
     others: BTreeMap<String, Dtype>,
     note: Option<String>,
 }
@@ -71,7 +65,6 @@ impl Source {
         Ok(Self { tensors, others, note })
     }
 
-    /// Takes tensors out and names them.
     fn remove(&mut self, is_removed: impl Fn(&str) -> bool) -> Vec<String> {
         let names = self.tensors.keys().chain(self.others.keys());
         let removed: Vec<String> = names.filter(|name| is_removed(name)).cloned().collect();
@@ -105,19 +98,13 @@ impl Source {
     }
 }
 
-/// Copies every tensor of `source` into its namesake.
-///
-/// # Errors
-/// Lists what is missing, left over or of another shape; nothing is copied then.
+/// Copies every tensor of `source` to the one of the same name in `target`; nothing on any mismatch.
 pub fn copy(source: &NamedTensors, target: &NamedTensors) -> Result<()> {
     let tensors = source.iter().map(|(name, tensor)| (name.clone(), tensor.shallow_clone())).collect();
     Source { tensors, others: BTreeMap::new(), note: None }.copy_into(target)
 }
 
 /// A safetensors file of float32 tensors with a text in its metadata.
-///
-/// # Errors
-/// When a tensor is not float32.
 pub fn encode(tensors: &NamedTensors, note: String) -> Result<Vec<u8>> {
     let mut bytes = Vec::with_capacity(tensors.len());
     for (name, tensor) in tensors {
@@ -135,10 +122,7 @@ pub fn encode(tensors: &NamedTensors, note: String) -> Result<Vec<u8>> {
     Ok(safetensors::serialize(views, Some(HashMap::from([(NOTE.to_owned(), note)])))?)
 }
 
-/// Reads a safetensors file of float32 tensors and the text that [`encode`] put there, if any.
-///
-/// # Errors
-/// Names the file and every tensor of another type.
+/// The float32 tensors of a file and the text of its metadata, if any.
 pub fn read(file: &Path) -> Result<(NamedTensors, Option<String>)> {
     let Source { tensors, others, note } = Source::read(file)?;
     let others: Vec<String> = others.iter().map(|(name, dtype)| format!("{name} is {dtype:?}")).collect();

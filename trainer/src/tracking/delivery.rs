@@ -1,4 +1,4 @@
-//! Opens the configured store and delivers one event to it.
+//! Opens the configured store and delivers events to it.
 
 use super::event::{Event, ModelVersion, RUN_TAG};
 use super::folder::Folder;
@@ -12,15 +12,11 @@ use cxr::bundle::{MANIFEST, SIGNATURE};
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// Metrics that MLflow takes in one request.
+/// MLflow's limits on metrics, and on parameters or tags, per request.
 const MAX_METRICS: usize = 1000;
-/// Parameters or tags that it takes in one request.
 const MAX_TEXTS: usize = 100;
 
-/// The store that the configuration names.
-///
-/// # Errors
-/// When the environment's credentials cannot be used.
+/// Opens the store that the configuration names.
 pub fn open(config: &Tracking) -> anyhow::Result<Box<dyn Store>> {
     Ok(match &config.server {
         Some(url) => Box::new(Server::new(url, config)?),
@@ -28,7 +24,7 @@ pub fn open(config: &Tracking) -> anyhow::Result<Box<dyn Store>> {
     })
 }
 
-/// Delivers one event of the run in `run_folder`; results with lines of patients only where `patient_level` says so.
+/// Delivers one event. Sends results with patient-level data only if `patient_level` is set.
 pub fn deliver(
     store: &mut dyn Store,
     delivered: &mut Delivered,
@@ -51,7 +47,7 @@ pub fn deliver(
         Event::Metrics { time_ms, step, values } => {
             in_chunks(values, MAX_METRICS, |values| store.metrics(&run, *time_ms, *step, values))
         }
-        // The spool may be from a time when the configuration allowed more.
+        // The event may have been spooled under a configuration that allowed it.
         Event::Artefact { name, .. } if !patient_level && privacy::is_patient_level(name) => {
             Err(Failure::Never(privacy::refusal(name)))
         }
@@ -79,7 +75,7 @@ fn in_chunks<V>(
     values.iter().collect::<Vec<_>>().chunks(size).try_for_each(&mut send)
 }
 
-/// Keeps the bundle's files under a name of their own, so that no later bundle replaces them, and registers them.
+/// Uploads the bundle to a folder named by its digest, so that no later bundle replaces it, and registers it.
 fn register(store: &mut dyn Store, run: &str, version: &ModelVersion) -> Result<String, Failure> {
     let name = |what: String| Failure::Never(format!("{}: {what}", version.folder.display()));
     let read = |file: &str| std::fs::read(version.folder.join(file));

@@ -1,5 +1,5 @@
-//! A folder in the layout of MLflow's own file store (`mlruns`), for machines without a server. MLflow reads it with
-//! `MLFLOW_ALLOW_FILE_STORE=true` and turns it into a database with `mlflow migrate-filestore`.
+//! The local store: a folder in the layout of MLflow's file store (`mlruns`). MLflow reads it with
+//! `MLFLOW_ALLOW_FILE_STORE=true` and converts it with `mlflow migrate-filestore`.
 
 mod meta;
 mod registry;
@@ -15,10 +15,9 @@ use std::fs::OpenOptions;
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
-/// MLflow's number of a local source.
+/// MLflow's number for a local source.
 const SOURCE_TYPE_LOCAL: u8 = 4;
 
-/// The local store.
 pub(super) struct Folder {
     root: PathBuf,
     target: String,
@@ -31,8 +30,8 @@ impl Folder {
         Ok(Self { target: root.display().to_string(), root, experiment: experiment.to_owned() })
     }
 
-    /// The experiment's folder. MLflow numbers experiments at random; the number of ours follows from the name, so that
-    /// two processes create the same one.
+    /// The experiment's folder. MLflow draws experiment ids at random. Ours is derived from the name, so that
+    /// concurrent processes create the same one.
     fn experiment(&self) -> std::io::Result<PathBuf> {
         if let Ok(folders) = std::fs::read_dir(&self.root) {
             for folder in folders.flatten().map(|entry| entry.path()) {
@@ -68,7 +67,7 @@ impl Folder {
         Failure::Later(format!("{}: {error}", self.target))
     }
 
-    /// Writes one small file for each value: MLflow's form of parameters and tags.
+    /// Writes one small file per value, as MLflow does for parameters and tags.
     fn texts(&self, run: &str, kind: &str, values: &[(&String, &String)]) -> Result<(), Failure> {
         let folder = self.run_folder(run)?.join(kind);
         values
@@ -168,7 +167,7 @@ impl Store for Folder {
     }
 }
 
-/// Appends a line unless the file has it. A line without its end was torn by a power cut and is cut off.
+/// Appends a line unless the file has it. Removes a last line that a power cut left incomplete.
 fn append_once(file: &Path, line: &str) -> std::io::Result<()> {
     make_parent(file)?;
     let text = match std::fs::read_to_string(file) {

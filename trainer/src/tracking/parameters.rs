@@ -1,14 +1,12 @@
-//! The configuration as MLflow's parameters: one flat text for each key.
-
 use super::event::Texts;
 use cxr::bundle::sha256_hex;
 use serde_json::Value;
 
-/// Longest text that every version of MLflow takes as a parameter.
+/// Longest parameter value that every version of MLflow accepts.
 const MAX_CHARACTERS: usize = 500;
 
-/// Every leaf of a tree under its dotted path; a list of plain values is one leaf. A text that is too long for MLflow is cut
-/// and says so.
+/// Flattens a tree to MLflow parameters by dotted path. A list of scalars stays one value. Long values are
+/// cut and marked as such.
 pub fn flatten(tree: &Value) -> Texts {
     let mut texts = Texts::new();
     collect(tree, String::new(), &mut texts);

@@ -1,8 +1,9 @@
-//! Which files and values may leave a run directory: by default none with patient-level data.
+//! Which files and values may leave the run directory. By default, nothing with patient-level data may.
 
 use serde_json::Value;
 
-/// Results without a line of a patient. Whatever is not listed here stays, so a new file stays until somebody has looked at it.
+/// Results that are known to be free of patient-level data. Files that are not listed stay in the run
+/// directory.
 const SHARED: [&str; 13] = [
     "bench.json",
     "bench-training.json",
@@ -19,7 +20,7 @@ const SHARED: [&str; 13] = [
     "robustness.json",
 ];
 
-/// Whether a result holds, or may hold, lines or pictures of patients.
+/// Whether a result holds, or may hold, patient-level data.
 pub(super) fn is_patient_level(name: &str) -> bool {
     let is_chart = name.strip_prefix("figures/").is_some_and(|file| {
         !file.contains('/') && file.rsplit_once('.').is_some_and(|(_, end)| end == "svg")
@@ -34,7 +35,7 @@ pub(super) fn refusal(name: &str) -> String {
     )
 }
 
-/// Whether the key of a map may be part of a metric's name: files and their folders may not.
+/// Whether a JSON key may become part of a metric's name: names of files and folders may not.
 pub(super) fn may_name_a_metric(key: &str) -> bool {
     let is_path = key.contains(['/', '\\']);
     let has_extension = key.rsplit_once('.').is_some_and(|(stem, end)| {
@@ -43,7 +44,7 @@ pub(super) fn may_name_a_metric(key: &str) -> bool {
     !is_path && !has_extension
 }
 
-/// A parameter as it may leave: folders and files of this machine stay, they may be called like a patient or an operator.
+/// Paths may contain the name of a patient or an operator, so they are replaced.
 pub(super) fn parameter(text: &str) -> &str {
     let starts = ["/", "./", "../", "~/"].iter().any(|start| text.starts_with(start));
     let is_path =
@@ -51,7 +52,7 @@ pub(super) fn parameter(text: &str) -> &str {
     if is_path { "a folder or file of this machine" } else { text }
 }
 
-/// A tree without the values that are paths.
+/// Replaces every path in a tree.
 pub(super) fn without_paths(tree: &mut Value) {
     match tree {
         Value::String(text) => {

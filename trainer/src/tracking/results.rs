@@ -10,26 +10,23 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
-/// What results are written as.
+/// Extensions of result files.
 const EXTENSIONS: [&str; 7] = ["json", "yaml", "csv", "svg", "png", "md", "jsonl"];
-/// Larger files are no results.
+/// Larger files are not results.
 const MAX_BYTES: u64 = 32 << 20;
 
-/// A file that a command left.
+/// `name` is the path below the run directory.
 #[derive(Debug)]
 pub(super) struct ResultFile {
-    /// Path below the run directory.
     pub(super) name: String,
-    /// Where it is.
     pub(super) path: PathBuf,
     pub(super) sha256: String,
-    /// When it was written, milliseconds since 1970.
+    /// Modification time, milliseconds since 1970.
     pub(super) time_ms: i64,
     bytes: Vec<u8>,
 }
 
 impl ResultFile {
-    /// Reads a file.
     pub(super) fn read(name: String, path: PathBuf) -> Result<Self> {
         let read = || -> std::io::Result<(Vec<u8>, i64)> {
             let modified = std::fs::metadata(&path)?.modified()?.duration_since(UNIX_EPOCH);
@@ -39,8 +36,8 @@ impl ResultFile {
         Ok(Self { name, sha256: sha256_hex(&bytes), path, time_ms, bytes })
     }
 
-    /// Its figures, by names that begin with the file's: every object with a number `value`, and its bounds where it has
-    /// `ci95`.
+    /// Figures by name: every object with a number `value`, and its bounds where it has `ci95`. Names start
+    /// with the file's name.
     pub(super) fn figures(&self) -> BTreeMap<String, Number> {
         let mut figures = BTreeMap::new();
         if let Some(stem) = self.name.strip_suffix(".json")
@@ -74,12 +71,12 @@ fn collect(tree: &Value, path: &str, figures: &mut BTreeMap<String, Number>) {
     }
 }
 
-/// MLflow takes letters, digits and `_-. :/`.
+/// MLflow accepts letters, digits and `_-. :/`.
 fn metric_name(path: &str) -> String {
     path.chars().map(|c| if c.is_ascii_alphanumeric() || "_-. :/".contains(c) { c } else { '_' }).collect()
 }
 
-/// The results in a run directory and its folder `figures`, in order.
+/// The results in a run directory and in its folder `figures`, sorted by name.
 pub(super) fn scan(run_folder: &Path) -> Result<Vec<ResultFile>> {
     let mut found = Vec::new();
     for folder in ["", "figures"] {

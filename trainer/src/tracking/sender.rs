@@ -1,4 +1,4 @@
-//! The sender: a thread that delivers the spool in order and retries. It never stops or slows training.
+//! A thread that delivers the spool in order and retries. It never stops or slows training.
 
 use super::delivery::deliver;
 use super::spool::{Delivered, Spool};
@@ -9,34 +9,28 @@ use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender as Signals, channel};
 use std::time::Duration;
 
-/// Pause after the first failure; it doubles with each further one.
+/// First pause after a failure; it doubles up to the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
-/// Longest pause.
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 
-/// Brings the spool to one store.
+/// Delivers one spool to one store.
 pub(super) struct Courier {
     pub(super) spool: Spool,
     pub(super) run_folder: PathBuf,
-    /// `trainer.tracking.patient_level`.
     pub(super) patient_level: bool,
     pub(super) store: Box<dyn Store>,
 }
 
-/// How a delivery ended that did not fail.
+/// The outcome of a delivery without an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Delivery {
-    /// The store has everything.
     Complete,
     /// Another process is delivering this spool.
     ElsewhereBusy,
 }
 
 impl Courier {
-    /// Delivers everything that the store does not have yet.
-    ///
-    /// # Errors
-    /// `Later` where the store or the disk stops it; what was delivered until then is marked.
+    /// Delivers everything that the store does not have yet, and records progress event by event.
     pub(super) fn deliver(&mut self) -> Result<Delivery, Failure> {
         let disk = |error: anyhow::Error| Failure::Later(format!("{error:#}"));
         let Some(_lock) = self.spool.lock().map_err(disk)? else { return Ok(Delivery::ElsewhereBusy) };
@@ -69,37 +63,33 @@ impl Courier {
         }
     }
 
-    /// What the store has.
     pub(super) fn delivered(&self) -> Result<Delivered> {
         Ok(self.spool.sent()?.targets.remove(self.store.target()).unwrap_or_default())
     }
 }
 
-/// The running thread.
 pub(super) struct Sender {
     signals: Signals<()>,
     finished: Receiver<()>,
 }
 
 impl Sender {
-    /// Starts it.
     pub(super) fn start(courier: Courier) -> std::io::Result<Self> {
         let ((signals, wake), (done, finished)) = (channel(), channel());
         std::thread::Builder::new().name("tracking".into()).spawn(move || {
             run(courier, &wake);
-            // Nobody listens any more once a command stopped waiting.
+            // The receiver is gone if the command stopped waiting.
             let _ = done.send(());
         })?;
         Ok(Self { signals, finished })
     }
 
-    /// There is something new.
     pub(super) fn wake(&self) {
-        // Should the thread have died, the spool still holds everything.
+        // If the thread has died, the spool still holds everything.
         let _ = self.signals.send(());
     }
 
-    /// Lets it make a last attempt, and waits for at most `patience`.
+    /// Makes a last attempt and waits for at most `timeout`.
     pub(super) fn finish(self, patience: Duration) {
         drop(self.signals);
         let _ = self.finished.recv_timeout(patience);
@@ -139,7 +129,7 @@ fn run(mut courier: Courier, wake: &Receiver<()>) {
         match signal {
             Ok(()) => while wake.try_recv().is_ok() {},
             Err(RecvTimeoutError::Timeout) => pause = (pause * 2).min(LONGEST_PAUSE),
-            // What was appended before the end is still to be read.
+            // Events may have been appended before the channel closed.
             Err(RecvTimeoutError::Disconnected) => last = true,
         }
     }

@@ -1,5 +1,3 @@
-//! An MLflow server over its REST interface, as far as this program needs it.
-
 mod http;
 
 use super::event::{ModelVersion, Number, RUN_TAG, Status};
@@ -10,17 +8,16 @@ use http::{Answer, Http};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
-/// MLflow's interface.
 const API: &str = "api/2.0/mlflow";
-/// Where a server that keeps artefacts itself takes them.
+/// Upload path of a server that stores artefacts itself.
 const ARTEFACTS: &str = "api/2.0/mlflow-artifacts/artifacts";
 
-/// A server, and what it has told already.
+/// Caches the ids that the server has returned.
 pub(super) struct Server {
     http: Http,
     experiment: String,
     experiment_id: Option<String>,
-    /// Where it keeps the artefacts, by run.
+    /// Artefact path by run.
     artefacts: BTreeMap<String, String>,
 }
 
@@ -42,7 +39,7 @@ impl Server {
         self.http.get(&format!("{API}/{path}"), query)
     }
 
-    /// The experiment as the server knows it; none where it has none of this name.
+    /// `None` if the server has no experiment of this name.
     fn experiment(&self) -> Result<Option<Value>, Failure> {
         let answer = self.get("experiments/get-by-name", &[("experiment_name", &self.experiment)])?;
         if answer.is_error("RESOURCE_DOES_NOT_EXIST") {
@@ -51,7 +48,7 @@ impl Server {
         Ok(Some(answer.ok()?["experiment"].take()))
     }
 
-    /// Why an experiment takes no run: one that was deleted keeps its name.
+    /// A deleted experiment keeps its name and accepts no runs.
     fn deleted(&self, experiment: &Value) -> Option<String> {
         let (url, name) = (self.http.url(), &self.experiment);
         (experiment["lifecycle_stage"] == "deleted").then(|| {
@@ -65,7 +62,7 @@ impl Server {
         }
         let mut found = self.experiment()?;
         if found.is_none() {
-            // Somebody else may create it in this moment, so the answer is whatever stands there afterwards.
+            // Another process may create it at the same time, so look it up again.
             let created = self.post("experiments/create", &json!({ "name": self.experiment }))?;
             if !created.is_error("RESOURCE_ALREADY_EXISTS") {
                 created.ok()?;
@@ -81,7 +78,7 @@ impl Server {
         Ok(id)
     }
 
-    /// Where a run's artefacts go, as a path below [`ARTEFACTS`].
+    /// The path of a run's artefacts below [`ARTEFACTS`].
     fn artefact_path(&mut self, run: &str) -> Result<String, Failure> {
         if let Some(path) = self.artefacts.get(run) {
             return Ok(path.clone());
@@ -103,7 +100,7 @@ impl Server {
         Ok(path)
     }
 
-    /// The number of the version with this bundle; creates it where there is none.
+    /// Finds or creates the version of this bundle.
     fn version_number(&mut self, run: &str, folder: &str, version: &ModelVersion) -> Result<String, Failure> {
         let versions = self.versions(&version.model)?;
         if let Some(number) = version.among(self.http.url(), &versions)? {
@@ -216,7 +213,6 @@ impl Store for Server {
     }
 }
 
-/// A version as the server describes it.
 fn registered(version: &Value) -> Result<Registered, Failure> {
     let tag = |tag: &Value| Some((tag["key"].as_str()?.to_owned(), tag["value"].as_str()?.to_owned()));
     Ok(Registered {
@@ -230,7 +226,7 @@ fn pairs(values: &[(&String, &String)]) -> Vec<Value> {
     values.iter().map(|(key, value)| json!({ "key": key, "value": value })).collect()
 }
 
-/// A text that an answer must hold.
+/// A required field of a response.
 fn text(value: &Value, key: &str, path: &str) -> Result<String, Failure> {
     match &value[key] {
         Value::String(text) => Ok(text.clone()),

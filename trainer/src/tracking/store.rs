@@ -5,53 +5,46 @@ use super::event::{ANSWERS_TAG, BUNDLE_TAG, GRAPH_TAG, ModelVersion, Number, Sta
 /// Why an event was not delivered.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
-    /// It will be tried again: nobody answered, or somebody who may answer otherwise tomorrow.
+    /// A retry may succeed: no answer, or an error on the server's side.
     #[error("{0}")]
     Later(String),
-    /// Trying again would change nothing.
+    /// A retry would fail again.
     #[error("{0}")]
     Never(String),
 }
 
-/// The run that a new one is created as.
 #[derive(Debug)]
 pub struct NewRun<'a> {
-    /// Ours.
     pub id: &'a str,
-    /// Human name.
     pub name: &'a str,
-    /// Milliseconds since 1970.
     pub time_ms: i64,
-    /// Tags.
     pub tags: &'a Texts,
 }
 
 /// A version of a registered model.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Registered {
-    /// Its number.
     pub number: String,
-    /// The run that it came from, by the store's name.
+    /// The store's id of the run it came from.
     pub run: String,
-    /// Its tags.
     pub tags: Texts,
 }
 
-/// A place that keeps runs. Everything may be said twice.
+/// A tracking store. All methods are idempotent.
 pub trait Store: Send {
-    /// How it is called in messages and in the state of delivery. Holds no secret.
+    /// URL or path, for messages and for `sent.json`. Holds no secret.
     fn target(&self) -> &str;
-    /// Whether the experiment can take runs; creates nothing.
+    /// Whether the experiment accepts runs; creates nothing.
     fn check_experiment(&mut self) -> Result<(), Failure>;
-    /// Every version of a registered model; none where there is no such model.
+    /// Every version of a registered model; empty if there is no such model.
     fn versions(&mut self, model: &str) -> Result<Vec<Registered>, Failure>;
-    /// Finds the run again, or creates it; returns the store's name of it.
+    /// Finds or creates the run; returns the store's id.
     fn run(&mut self, run: &NewRun) -> Result<String, Failure>;
-    /// Adds parameters, at most 100.
+    /// At most 100 parameters.
     fn parameters(&mut self, run: &str, values: &[(&String, &String)]) -> Result<(), Failure>;
-    /// Sets tags, at most 100.
+    /// At most 100 tags.
     fn tags(&mut self, run: &str, values: &[(&String, &String)]) -> Result<(), Failure>;
-    /// Adds metrics, at most 1000.
+    /// At most 1000 metrics.
     fn metrics(
         &mut self,
         run: &str,
@@ -59,19 +52,15 @@ pub trait Store: Send {
         step: i64,
         values: &[(&String, &Number)],
     ) -> Result<(), Failure>;
-    /// Keeps a file.
     fn artefact(&mut self, run: &str, name: &str, bytes: &[u8]) -> Result<(), Failure>;
-    /// Makes the artefacts in `folder` a version of a registered model, and returns its number.
+    /// Registers the artefacts in `folder` as a version of a model, and returns its number.
     fn version(&mut self, run: &str, folder: &str, version: &ModelVersion) -> Result<String, Failure>;
-    /// Says how the run stands.
     fn status(&mut self, run: &str, status: Status, time_ms: i64) -> Result<(), Failure>;
 }
 
 impl ModelVersion {
-    /// The number of the registered version that holds this bundle, if one does.
-    ///
-    /// # Errors
-    /// When one has its semantic version and gives other answers.
+    /// The number of the version that holds this bundle, if any. Fails if its semantic version is taken by a
+    /// bundle with other answers.
     pub(super) fn among(&self, registry: &str, versions: &[Registered]) -> Result<Option<String>, Failure> {
         let answers = self.tags.get(ANSWERS_TAG).map_or("", String::as_str);
         for Registered { number, tags, .. } in versions {
@@ -89,8 +78,8 @@ impl ModelVersion {
     }
 }
 
-/// Whether a registered version's tags name this semantic version with other answers. Versions that were registered before answers were
-/// a tag are told apart by their graph alone.
+/// Whether a version's tags name the same semantic version with other answers. Versions from before the
+/// answers tag are compared by their graph.
 pub(crate) fn contradicts(tags: &Texts, version: &str, answers: &str, graph: &str) -> bool {
     let tag = |name: &str| tags.get(name).map(String::as_str);
     let other = match tag(ANSWERS_TAG) {

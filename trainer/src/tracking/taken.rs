@@ -10,20 +10,14 @@ use anyhow::Result;
 use semver::Version;
 use std::path::Path;
 
-/// What a run will be registered as.
 #[derive(Debug)]
 pub struct Wanted<'a> {
-    /// The bundle's name.
     pub bundle: &'a str,
-    /// Its version.
     pub version: &'a Version,
 }
 
-/// What stands in the way of tracking and registering a run. A store that does not answer is no obstacle: what it would say is
-/// found out at the release.
-///
-/// # Errors
-/// When the configured store cannot be used at all, or the spool cannot be read.
+/// Conflicts that would prevent tracking and registering a run. A store that does not answer is not a
+/// conflict: the release checks again.
 pub fn taken(config: &Tracking, run_folder: &Path, wanted: &Wanted) -> Result<Vec<String>> {
     let mut store = delivery::open(config)?;
     let own = own_names(config, run_folder, store.target())?;
@@ -41,7 +35,6 @@ pub fn taken(config: &Tracking, run_folder: &Path, wanted: &Wanted) -> Result<Ve
     }
 }
 
-/// The run's own names in the store.
 fn own_names(config: &Tracking, run_folder: &Path, target: &str) -> Result<Vec<String>> {
     let folder = run_folder.join(&config.spool);
     if !folder.is_dir() {

@@ -1,5 +1,5 @@
-//! Checkpoints: after every epoch, everything that the next one depends on, in one file that is replaced atomically.
-//! Generators need no place in it: every epoch and every sample seeds its own.
+//! Checkpoints: one file per run, replaced atomically after every epoch. It holds no random state, because
+//! every epoch and every sample derives its own seed.
 
 use crate::files;
 use crate::model::Network;
@@ -9,76 +9,66 @@ use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
-/// How one epoch went.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct EpochMetrics {
     /// Counted from 1.
     pub epoch: usize,
-    /// Steps made since the beginning.
     pub step: usize,
-    /// Mean weighted loss over the augmented train fold.
+    /// Mean class-weighted loss on the augmented train fold.
     pub train_loss: f64,
-    /// The averaged weights' weighted loss on the select fold.
+    /// Class-weighted loss of the averaged weights on the select fold.
     pub select_loss: f64,
-    /// Their area under the ROC curve there.
+    /// Area under the ROC curve of the averaged weights on the select fold.
     pub select_auc: f64,
-    /// Of the last step.
+    /// At the last step of the epoch.
     pub learning_rate: f64,
-    /// In training. Not in the file of the best weights, which is the same for the same seed.
+    /// Missing in the metadata of the best weights, which depend on the seed alone.
     #[serde(default)]
     pub images_per_second: f64,
 }
 
-/// Where training stands.
+/// Written to the checkpoint's metadata as JSON.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Progress {
     /// [`Config::digest`](crate::config::Config::digest) of the run.
     pub config_sha256: String,
-    /// Digest of the frozen folds.
     pub folds_sha256: String,
-    /// Every finished epoch.
     pub history: Vec<EpochMetrics>,
 }
 
 impl Progress {
-    /// Finished epochs.
     pub const fn epochs(&self) -> usize {
         self.history.len()
     }
 
-    /// Finished steps.
     pub fn steps(&self) -> usize {
         self.history.last().map_or(0, |epoch| epoch.step)
     }
 
-    /// The epoch with the largest area under the curve, to three decimals: a fold of some hundred images cannot tell
-    /// finer. Of equals the one with the smallest loss, to three decimals as well, and of those the last.
+    /// The epoch with the largest AUC. A fold of a few hundred images cannot resolve more than three
+    /// decimals, so ties at three decimals go to the smallest loss (three decimals too), then to the latest
+    /// epoch.
     pub fn best(&self) -> Option<&EpochMetrics> {
         let thousandths = |value: f64| (value * 1e3).round() as i64;
         self.history.iter().max_by_key(|e| (thousandths(e.select_auc), -thousandths(e.select_loss)))
     }
 
-    /// Epochs since the best. Those in which the classifier learns alone are not counted.
+    /// Epochs since the best one, not counting epochs that train the classifier alone.
     pub fn epochs_without_improvement(&self, head_first_epochs: usize) -> usize {
         self.best().map_or(0, |best| self.epochs().saturating_sub(best.epoch.max(head_first_epochs)))
     }
 }
 
-/// What is trained, and what its steps depend on.
 #[derive(Debug)]
 pub struct State {
-    /// The network that makes the steps.
+    /// The network that is trained.
     pub network: Network,
-    /// The average of its weights.
     pub average: Network,
-    /// The optimiser.
     pub optimiser: Optimiser,
-    /// What has been done.
     pub progress: Progress,
 }
 
 impl State {
-    /// Writes everything to `file`.
     pub fn save(&self, file: &Path) -> Result<()> {
         files::write_atomically(
             file,
@@ -86,10 +76,7 @@ impl State {
         )
     }
 
-    /// Goes on from `file`.
-    ///
-    /// # Errors
-    /// When the file belongs to another configuration or other folds.
+    /// Loads a checkpoint of the same configuration and folds.
     pub fn resume(&mut self, file: &Path) -> Result<()> {
         let (tensors, note) = weights::read(file)?;
         let note = note.with_context(|| format!("{}: is not a checkpoint", file.display()))?;

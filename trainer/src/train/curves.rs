@@ -1,11 +1,8 @@
-//! Metrics per epoch as a table and as curves.
-
 use crate::figures::{Along, Axes, Form, Series, charts, span};
 use crate::files;
 use crate::train::checkpoint::EpochMetrics;
 use anyhow::Result;
 
-/// The history as CSV.
 pub fn csv(history: &[EpochMetrics]) -> Result<Vec<u8>> {
     let row = |e: &EpochMetrics| {
         [
@@ -23,7 +20,7 @@ pub fn csv(history: &[EpochMetrics]) -> Result<Vec<u8>> {
     files::csv(header, history.iter().map(row))
 }
 
-/// Losses on the left, area under the curve on the right, each with the epoch whose weights are kept.
+/// Losses on the left, AUC on the right, both with the epoch whose weights are kept.
 pub fn svg(history: &[EpochMetrics], kept: Option<usize>) -> Result<String> {
     let curve = |name: &str, value: fn(&EpochMetrics) -> f64| {
         Series::new(name, history.iter().map(|e| (e.epoch as f64, value(e))).collect(), Form::Marks)

@@ -1,9 +1,9 @@
-//! Losses of one logit an image, in which both classes count alike.
+//! Binary losses that weigh both classes equally.
 
 use crate::config::training::{Loss, LossKind};
 use tch::{Kind, Reduction, Tensor};
 
-/// A loss with the class weights of one train fold, whose mean is 1.
+/// Class weights of one train fold; their mean over the fold is 1.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct WeightedLoss {
     negative: f64,
@@ -12,7 +12,7 @@ pub struct WeightedLoss {
 }
 
 impl WeightedLoss {
-    /// Weighs the classes by the reciprocal of their shares.
+    /// Class weights are the inverse of the class frequencies.
     pub fn new(labels: &[bool], loss: Loss) -> Self {
         let n_positive = labels.iter().filter(|label| **label).count();
         let weight = |n: usize| labels.len() as f64 / (2.0 * n as f64);
@@ -25,7 +25,7 @@ impl WeightedLoss {
         let weights = self.weights(labels);
         match self.loss.kind {
             LossKind::WeightedCrossEntropy => cross_entropy(logits, &targets, &weights, Reduction::Mean),
-            // Lin et al. 2017: what is classified well counts less, by the distance to the target.
+            // Lin et al. 2017. The modulating factor uses the distance to the smoothed target.
             LossKind::Focal => {
                 let distance = (&targets - logits.sigmoid()).abs();
                 let focus = distance.pow_tensor_scalar(self.loss.focal_gamma);
@@ -34,7 +34,8 @@ impl WeightedLoss {
         }
     }
 
-    /// Mean weighted cross-entropy without smoothing or focus: what epochs and trials are compared by.
+    /// Mean weighted cross-entropy without smoothing or focal factor: the value that epochs and trials are
+    /// compared by.
     pub fn of_fold(&self, logits: &[f64], positive: &[bool]) -> f64 {
         let labels: Vec<f64> = positive.iter().map(|label| f64::from(u8::from(*label))).collect();
         let labels = Tensor::from_slice(&labels);

@@ -1,5 +1,5 @@
-//! Mixup (Zhang et al. 2018): every image of a batch is blended with another, and so is its label. Shares and partners
-//! come from the host's seeded generator, never from the device.
+//! Mixup (Zhang et al. 2018): blends every image of a batch, and its label, with another one. Random numbers
+//! come from a seeded generator on the host, so the device does not matter.
 
 use crate::data::augment::generator;
 use anyhow::{Context, Result};
@@ -9,10 +9,9 @@ use rand_chacha::ChaCha8Rng;
 use rand_distr::Beta;
 use tch::Tensor;
 
-/// The sample number under which an epoch's mixtures are drawn; no dataset is as large.
+/// Sample number that seeds the draws of an epoch. No data set is that large.
 const MIXTURES: usize = u32::MAX as usize - 1;
 
-/// Draws the mixtures of one epoch, batch after batch.
 #[derive(Debug)]
 pub struct Mixup {
     share: Option<Beta<f64>>,
@@ -20,10 +19,7 @@ pub struct Mixup {
 }
 
 impl Mixup {
-    /// Shares are drawn from Beta(alpha, alpha); an alpha of 0 mixes nothing.
-    ///
-    /// # Errors
-    /// When alpha is no number.
+    /// Draws blending weights from Beta(alpha, alpha); alpha 0 turns mixup off.
     pub fn new(alpha: f64, seed: u64, epoch: usize) -> Result<Self> {
         let share = (alpha > 0.0)
             .then(|| {
@@ -33,7 +29,7 @@ impl Mixup {
         Ok(Self { share, rng: generator(seed, epoch, MIXTURES) })
     }
 
-    /// Blends images `[N, ...]` and labels `[N, 1]` with the same ones in another order.
+    /// Blends images `[N, ...]` and labels `[N, 1]` with a permutation of themselves.
     pub fn blend(&mut self, images: Tensor, labels: Tensor) -> (Tensor, Tensor) {
         let Some(share) = self.share else { return (images, labels) };
         let own = self.rng.sample(share);

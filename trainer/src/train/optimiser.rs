@@ -1,5 +1,5 @@
-//! Adam (Kingma and Ba 2015) and AdamW (Loshchilov and Hutter 2019) with state that can be saved, which tch's own
-//! optimisers do not allow, and the running average of the weights.
+//! Adam (Kingma and Ba 2015) and AdamW (Loshchilov and Hutter 2019) with a state that can be saved, unlike
+//! tch's optimisers, and the moving average of the weights.
 
 use crate::config::Training;
 use crate::config::training::OptimiserKind;
@@ -17,13 +17,12 @@ struct Slot {
     parameter: Tensor,
     first: Tensor,
     second: Tensor,
-    /// The step, counted from 0, at which it begins to learn.
+    /// The first step, counted from 0, that updates this parameter.
     from: usize,
-    /// Its learning rate as a share of the classifier's.
+    /// Learning rate relative to the classifier's.
     rate_factor: f64,
 }
 
-/// The optimiser of one network's trainable parameters.
 #[derive(Debug)]
 pub struct Optimiser {
     slots: Vec<Slot>,
@@ -33,8 +32,9 @@ pub struct Optimiser {
 }
 
 impl Optimiser {
-    /// An optimiser that has made no step, of the parameters that are not frozen now. The backbone's begin to learn at
-    /// step `backbone_from`, and the further a stage is from the classifier the slower (Clark et al. 2020).
+    /// Optimises the parameters that require gradients now. The backbone starts at step `backbone_start`. Its
+    /// stages learn more slowly the further they are from the classifier (discriminative learning rates,
+    /// Clark et al. 2020).
     pub fn new(network: &Network, training: &Training, backbone_from: usize) -> Self {
         let architecture = network.architecture();
         let slots = network
@@ -53,12 +53,11 @@ impl Optimiser {
         Self { slots, kind, weight_decay, gradient_norm }
     }
 
-    /// Forgets all gradients.
     pub fn zero_grad(&mut self) {
         self.slots.iter_mut().for_each(|slot| slot.parameter.zero_grad());
     }
 
-    /// One step along the gradients; `step` counts from 0.
+    /// `step` counts from 0.
     pub fn step(&mut self, step: usize, learning_rate: f64) {
         tch::no_grad(|| {
             let shrink = self.gradient_scale(step);
@@ -72,7 +71,7 @@ impl Optimiser {
                 if let Some(shrink) = &shrink {
                     gradient *= shrink;
                 }
-                // Vectors are biases and normalisation: pulling them to zero regularises nothing.
+                // One-dimensional parameters are biases and normalisation weights, which need no decay.
                 if parameter.dim() > 1 && decoupled {
                     *parameter *= 1.0 - rate * self.weight_decay;
                 } else if parameter.dim() > 1 {
@@ -96,7 +95,7 @@ impl Optimiser {
         self.slots.iter().flat_map(moments).collect()
     }
 
-    /// What gradients are multiplied by so that their common norm stays within the limit.
+    /// Factor that clips the norm of all gradients together.
     fn gradient_scale(&self, step: usize) -> Option<Tensor> {
         let limit = self.gradient_norm?;
         let learning = self.slots.iter().filter(|slot| slot.from <= step);
@@ -107,7 +106,7 @@ impl Optimiser {
     }
 }
 
-/// Moves every parameter and buffer of `average` towards `network`'s.
+/// Moves every parameter and buffer of `average` towards `network`.
 pub fn update_average(average: &Network, network: &Network, decay: f64) {
     tch::no_grad(|| {
         let current = network.named_tensors();
@@ -155,7 +154,8 @@ mod tests {
         let images = Tensor::rand([2, 1, 64, 64], (Kind::Float, Device::Cpu)) * 255.0;
         network.logits(&images, true).sum(Kind::Float).backward();
         optimiser.step(0, training.learning_rate);
-        // Adam's first step is the learning rate wherever there is a gradient: layer2 is the third stage of five.
+        // Adam's first step equals the learning rate wherever the gradient is not zero. layer2 is the third
+        // stage of five.
         for (name, factor) in
             [("classifier.weight", 1.0), ("layer4.0.conv1.weight", 0.5), ("layer2.0.conv1.weight", 0.125)]
         {

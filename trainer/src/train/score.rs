@@ -1,5 +1,3 @@
-//! Scores of a fold, from a network in float32 or from a session, without augmentation.
-
 use crate::data::pixels::Pixels;
 use crate::model::Network;
 use crate::progress::Meter;
@@ -7,10 +5,9 @@ use anyhow::Result;
 use runtime::Session;
 use tch::{Device, Kind, Tensor};
 
-/// Images a batch; scores do not depend on it.
+/// Images per batch. Scores do not depend on it.
 const BATCH: usize = 64;
 
-/// Scores of a fold, in its order.
 #[derive(Debug, Default)]
 pub struct Scores {
     /// Before calibration.
@@ -19,12 +16,11 @@ pub struct Scores {
     pub embeddings: Vec<Vec<f32>>,
 }
 
-/// Scores every image.
 pub fn score(network: &Network, pixels: &Pixels, device: Device, what: &str) -> Result<Scores> {
     score_batches(network, pixels.len(), what, |positions| grey_nchw(pixels, positions, device))
 }
 
-/// Scores images of any origin that have the model's size (columns, rows).
+/// Scores images of the model's input size (columns, rows).
 pub fn score_grey(
     network: &Network,
     images: &[&[u8]],
@@ -58,18 +54,18 @@ fn score_batches(
     Ok(scores)
 }
 
-/// Images of a fold as the network takes them: float32 `[N, 1, H, W]`.
+/// Images of a fold as network input: float32 `[N, 1, H, W]`.
 pub fn grey_nchw(pixels: &Pixels, positions: &[usize], device: Device) -> Tensor {
     batch(&pixels.gather(positions), positions.len(), pixels.size, device)
 }
 
-/// `n` images, row-major one after the other, as the network takes them: float32 `[N, 1, H, W]`.
+/// `n` concatenated row-major images as network input: float32 `[N, 1, H, W]`.
 pub fn batch(images: &[u8], n: usize, (width, height): (u32, u32), device: Device) -> Tensor {
     let shape = [n as i64, 1, i64::from(height), i64::from(width)];
     Tensor::from_data_size(images, &shape, Kind::Uint8).to_device(device).to_kind(Kind::Float)
 }
 
-/// Scores every image with a session of ONNX Runtime, one at a time.
+/// Scores one image at a time with ONNX Runtime.
 pub(crate) fn score_graph(session: &mut Session, pixels: &Pixels, what: &str) -> Result<Scores> {
     let meter = Meter::new(what, pixels.len());
     let mut scores = Scores::default();

@@ -1,38 +1,33 @@
-//! The folder of a study and those of its trials.
-
 use crate::files;
 use anyhow::{Context, Result};
 use std::path::{Path, PathBuf};
 
-/// The folder of a study.
 #[derive(Debug, Clone)]
 pub struct StudyDirectory {
     path: PathBuf,
 }
 
 impl StudyDirectory {
-    /// The folder of a study by its name, below `runs`, or by its path.
+    /// A name stands for a folder in `runs`; anything else is a path.
     pub fn of(name: &Path) -> Self {
         let is_name = name.components().count() == 1 && !name.exists();
         Self { path: if is_name { Path::new("runs").join(name) } else { name.to_owned() } }
     }
 
-    /// Its path.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// A file in it.
     pub fn file(&self, name: &str) -> PathBuf {
         self.path.join(name)
     }
 
-    /// The run directory of a trial that nobody works on.
+    /// The run directory of a trial that no worker holds.
     pub fn trial(&self, number: usize) -> PathBuf {
         self.path.join("trials").join(format!("{number:04}"))
     }
 
-    /// Removes what trials that failed before their first rung have left.
+    /// Removes the folders of trials that failed before their first rung.
     pub(super) fn remove_trials(&self) -> Result<()> {
         let trials = self.path.join("trials");
         if !trials.exists() {
@@ -45,7 +40,7 @@ impl StudyDirectory {
         self.trial(number).with_extension(generation.to_string())
     }
 
-    /// Takes a trial's folder for a claim, from wherever an older claim left it.
+    /// Renames a trial's folder for a claim. An earlier claim may have left it under its own name.
     pub(super) fn take(&self, number: usize, generation: u64) -> Result<PathBuf> {
         let target = self.claimed(number, generation);
         let parent = self.path.join("trials");
@@ -57,7 +52,7 @@ impl StudyDirectory {
                 Some(source) => std::fs::rename(source, &target)?,
                 None => std::fs::create_dir_all(&target)?,
             }
-            // A stalled worker may still hold such a file open: it must not become the beginning of ours.
+            // A stalled worker may still hold such a file open.
             for entry in std::fs::read_dir(&target)? {
                 let path = entry?.path();
                 if path.extension().is_some_and(|extension| extension == "partial") {
@@ -70,7 +65,7 @@ impl StudyDirectory {
         Ok(target)
     }
 
-    /// Gives a trial's folder its plain name.
+    /// Gives a trial's folder its plain name back.
     pub(super) fn settle(&self, number: usize, generation: u64) -> Result<()> {
         let from = self.claimed(number, generation);
         std::fs::rename(&from, self.trial(number))

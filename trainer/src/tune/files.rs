@@ -1,9 +1,10 @@
-//! The file store: the study as one JSON file behind a lock, and one locked file for each living worker. The system
-//! releases a lock when its process ends, however it ends. Works on a local disk and on NFS 4, whose server keeps locks.
+//! The file store: a study is one JSON file behind a lock, plus one locked file for each live worker. The
+//! operating system releases a lock when its process ends. This works on local disks and on NFS 4, whose
+//! server keeps locks.
 //!
-//! A process that only stalls keeps its lock. So the study lies in a numbered folder, `study-0`, with a lock of the same
-//! number: whoever has waited too long renames the folder to the next number and goes on with the next lock. What the
-//! stalled process writes once it wakes up goes to a folder that is not there any more, and it asks again.
+//! A stalled process keeps its lock. Therefore the study lies in a numbered folder, `study-0`, with a lock of
+//! the same number. A process that waited too long renames the folder to the next number and uses the next
+//! lock. When the stalled process wakes up, its folder is gone: its write fails and it retries.
 
 use super::scheduler::Moment;
 use super::store::{Edit, Store};
@@ -19,28 +20,26 @@ use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
-/// Whoever holds the lock for longer than this is stalled: an edit lasts milliseconds.
+/// An edit takes milliseconds. A process that holds the lock longer than this is stalled.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// How often a lock that another holds is tried.
+/// Interval between attempts to take the lock.
 const POLL: Duration = Duration::from_millis(5);
 
-/// A folder that holds a study.
 #[derive(Debug)]
 pub struct FileStore {
     folder: PathBuf,
-    // Locked as long as the store is open.
+    // Locked while the store is open.
     attendance: Option<File>,
 }
 
 impl FileStore {
-    /// Opens or creates it.
     pub fn open(folder: &Path) -> Result<Self> {
         let workers = folder.join("workers");
         files::create_folder(&workers)?;
         Ok(Self { folder: folder.to_owned(), attendance: None })
     }
 
-    /// The number of the folder that holds the study: the highest.
+    /// The highest number of a study folder.
     fn number(&self) -> Result<u64> {
         let find = || -> std::io::Result<u64> {
             let names = std::fs::read_dir(&self.folder)?.map(|entry| entry.map(|entry| entry.file_name()));
@@ -65,7 +64,7 @@ impl FileStore {
         self.folder.join("workers").join(worker)
     }
 
-    /// Takes the lock; it is released with the file.
+    /// The lock is released when its file is closed.
     fn lock(&self) -> Result<Lock> {
         let (mut waits_for, mut since) = (None, Instant::now());
         loop {
@@ -79,7 +78,7 @@ impl FileStore {
             match attempt() {
                 Ok(file) => {
                     let lock = Lock { file, folder: self.numbered(number) };
-                    // The study may have moved on before the lock was taken.
+                    // The study may have been renamed before the lock was taken.
                     if lock.holds() {
                         return Ok(lock);
                     }
@@ -97,12 +96,12 @@ impl FileStore {
         }
     }
 
-    /// Moves the study away from a process that holds its lock and does not end.
+    /// Renames the study away from a stalled process that holds its lock.
     fn leave(&self, number: u64) -> Result<()> {
         let (from, to) = (self.numbered(number), self.numbered(number + 1));
         match std::fs::rename(&from, &to) {
             Ok(()) => say(format!("a stalled process holds the study's lock: moved on to {}", to.display())),
-            // Another was faster.
+            // Another process renamed it first.
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             Err(error) => {
                 return Err(error).with_context(|| format!("{}: cannot be renamed", from.display()));
@@ -112,13 +111,13 @@ impl FileStore {
     }
 
     fn moment(&self, lock: &mut Lock, study: &Study) -> Result<Moment> {
-        // The time that the file system gives to a write is one clock for all machines that share it.
+        // The file system's modification times are one clock for all machines that share it.
         lock.file.set_len(0)?;
         lock.file.write_all(b".")?;
         let now = lock.file.metadata()?.modified()?.duration_since(UNIX_EPOCH)?.as_secs_f64();
         let here = host();
         let claims = study.trials.iter().filter_map(|trial| trial.claim.as_ref());
-        // Another machine's locks may not be visible here: its workers are given up by their lease alone.
+        // Locks of other machines may not be visible here, so their workers are given up by lease alone.
         let gone: BTreeSet<String> = claims
             .filter(|claim| claim.host == here && self.is_gone(&claim.worker))
             .map(|claim| claim.worker.clone())
@@ -133,7 +132,7 @@ impl FileStore {
         }
     }
 
-    /// Does `work` under the lock; again when the study was moved away from it meanwhile.
+    /// Runs `work` under the lock, and again if the study was renamed meanwhile.
     fn locked(&self, mut work: impl FnMut(&mut Lock) -> Result<()>) -> Result<()> {
         loop {
             let mut lock = self.lock()?;
@@ -145,14 +144,13 @@ impl FileStore {
     }
 }
 
-/// The lock of a study, and the folder that it is for.
 struct Lock {
     file: File,
     folder: PathBuf,
 }
 
 impl Lock {
-    /// Whether the study is still where this lock counts.
+    /// Whether the study is still in the folder that this lock guards.
     fn holds(&self) -> bool {
         self.folder.exists()
     }
@@ -202,7 +200,7 @@ impl Store for FileStore {
         loop {
             let folder = self.numbered(self.number()?);
             let study = read(&folder.join("study.json"))?;
-            // A study that moved on between the two looks is found at the next.
+            // The study was renamed between the two calls: look again.
             if study.is_some() || folder.exists() {
                 return Ok(study);
             }
@@ -212,7 +210,7 @@ impl Store for FileStore {
     fn attend(&mut self, worker: &str) -> Result<()> {
         let path = self.worker(worker);
         let file = File::create(&path).with_context(|| format!("{}: cannot be created", path.display()))?;
-        // Shared: a worker attends from several threads. Whoever asks whether it is gone tries for the whole lock.
+        // Shared, because a worker opens several stores. Only a dead worker's file can be locked exclusively.
         file.lock_shared().with_context(|| format!("{}: cannot be locked", path.display()))?;
         self.attendance = Some(file);
         Ok(())

@@ -1,4 +1,4 @@
-//! Where a study is kept, as `--store` names it.
+//! The store that `--store` names.
 
 use super::files::FileStore;
 use super::postgres::PostgresStore;
@@ -6,22 +6,20 @@ use super::store::Store;
 use anyhow::Result;
 use std::path::{Path, PathBuf};
 
-/// Which store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Place {
-    /// A folder that all workers see.
+    /// A folder that all workers can reach.
     Folder(PathBuf),
-    /// A Postgres URL, and the name of the study there.
+    /// A URL, and the name of the study in that database.
     Postgres {
-        /// `postgres://..`; may hold a password.
+        /// May hold a password.
         url: String,
-        /// The study's name.
         study: String,
     },
 }
 
 impl Place {
-    /// The place that `--store` names; the study's own folder unless it does.
+    /// Without `--store`, the store lies in the study's folder.
     pub fn of(store: Option<&str>, study: &Path) -> Self {
         match store {
             Some(url) if url.starts_with("postgres://") || url.starts_with("postgresql://") => {
@@ -37,7 +35,6 @@ impl Place {
         }
     }
 
-    /// Opens it.
     pub fn open(&self) -> Result<Box<dyn Store>> {
         Ok(match self {
             Self::Folder(folder) => Box::new(FileStore::open(folder)?),

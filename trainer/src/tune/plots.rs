@@ -1,4 +1,4 @@
-//! The figure of a study: the objective by epoch of every trial, and the objective against every parameter.
+//! The figure of a study: objective by epoch for every trial, and objective against every parameter.
 
 use super::study::{Study, Trial};
 use crate::config::tune::{Objective, Range};
@@ -10,7 +10,7 @@ const PANEL: (u32, u32) = (480, 360);
 
 type Panel<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
-/// One panel of curves and one for each parameter, two in a row. Loss is drawn on a logarithmic axis.
+/// One panel of curves, then one per parameter, two in a row. The loss axis is logarithmic.
 pub fn svg(study: &Study) -> Result<String> {
     let n_panels = 1 + study.definition.space.len();
     let n_rows = n_panels.div_ceil(2);
@@ -32,7 +32,7 @@ pub fn svg(study: &Study) -> Result<String> {
     Ok(text)
 }
 
-/// What is drawn of an epoch: the logarithm of the loss, or the area under the curve.
+/// The plotted objective: log10 of the loss, or the AUC.
 fn ordinate(study: &Study, select_loss: f64, select_auc: f64) -> f64 {
     match study.definition.objective {
         Objective::SelectLoss => select_loss.max(1e-6).log10(),

@@ -1,9 +1,10 @@
-//! The Postgres store: the only SQL of the trainer. A schema of its own, a row for each study and for each trial.
+//! The Postgres store, with the trainer's only SQL: one row per study and one per trial, in a schema of its
+//! own.
 //!
-//! A decision of successive halving needs all trials, so an edit locks the study's row and not single trials: it lasts
-//! milliseconds, and no two are at it at once. A worker that lives holds an advisory lock of its session, which Postgres
-//! releases when its connection ends; a worker that only stalls is given up when its lease ends, by Postgres' clock. One
-//! that stalls within an edit has its session ended, and asks again once it wakes up.
+//! Successive halving decides from all trials, so an edit locks the study's row rather than one trial. A live
+//! worker holds an advisory lock, which Postgres releases when the connection ends. A stalled worker is given
+//! up when its lease expires by Postgres' clock. Postgres ends the session of a worker that stalls within an
+//! edit, and the worker retries when it wakes up.
 
 use super::scheduler::Moment;
 use super::store::{Edit, Store};
@@ -17,12 +18,12 @@ use std::str::FromStr;
 use std::time::{Duration, Instant};
 use tokio::runtime::{Builder, Runtime};
 
-/// How long a store that cannot be reached is asked again, and how often.
+/// How long an unreachable store is retried, and how often.
 const PATIENCE: Duration = Duration::from_mins(5);
 const RETRY: Duration = Duration::from_secs(2);
-/// Whoever holds the study's row for longer than this between two statements is stalled.
+/// A process that pauses for longer between two statements of an edit is stalled.
 const STALLED: &str = "5s";
-/// Taken while the tables are made: `create .. if not exists` alone may collide.
+/// Serialises creation of the tables: concurrent `create ... if not exists` statements may fail.
 const SCHEMA_LOCK: i64 = 0x6378_725f_7475_6e65;
 
 const SCHEMA: [&str; 3] = [
@@ -42,22 +43,18 @@ const SCHEMA: [&str; 3] = [
         primary key (study, number))",
 ];
 
-/// A study in Postgres.
 pub struct PostgresStore {
     options: PgConnectOptions,
     study: String,
-    // The worker for which every connection holds an advisory lock.
+    // Every connection holds the advisory lock of this worker.
     worker: Option<String>,
-    // Before the runtime: fields are dropped in this order.
+    // Dropped before the runtime, because fields are dropped in order.
     connection: Option<PgConnection>,
     runtime: Runtime,
 }
 
 impl PostgresStore {
-    /// Connects, and makes the tables where they are missing.
-    ///
-    /// # Errors
-    /// When the URL is none or the server cannot be reached. The URL may hold a password and is never shown.
+    /// Connects and creates missing tables. The URL may hold a password, so no error shows it.
     pub fn open(url: &str, study: &str) -> Result<Self> {
         let options = PgConnectOptions::from_str(url).context("--store: is no Postgres URL")?;
         let options = options.options([("idle_in_transaction_session_timeout", STALLED)]);
@@ -80,7 +77,7 @@ impl PostgresStore {
         Ok(Self { options, study: study.to_owned(), worker: None, connection: Some(connection), runtime })
     }
 
-    /// Does `work` on a connection; on one that broke, again on a new one.
+    /// Runs `work` on a connection, and again on a new one if the connection broke.
     fn persist<T>(&mut self, mut work: impl AsyncFnMut(&mut PgConnection, &str) -> Result<T>) -> Result<T> {
         let Self { options, study, worker, connection, runtime } = self;
         let begun = Instant::now();
@@ -170,7 +167,7 @@ async fn connect(options: &PgConnectOptions, worker: Option<&str>) -> Result<PgC
     Ok(connection)
 }
 
-/// Shared: a worker attends from several threads. Whoever asks whether it is gone tries for the whole lock.
+/// Shared, because a worker opens several connections. Only a dead worker's lock can be taken exclusively.
 async fn attend(connection: &mut PgConnection, worker: &str) -> Result<()> {
     sqlx::query("select pg_advisory_lock_shared(hashtextextended($1, 0))")
         .bind(worker)
@@ -183,8 +180,8 @@ async fn attend(connection: &mut PgConnection, worker: &str) -> Result<()> {
 fn is_broken(error: &anyhow::Error) -> bool {
     match error.downcast_ref::<sqlx::Error>() {
         Some(sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::Protocol(_)) => true,
-        // Class 57: the server is being stopped or started, or ended this session. 40: the transaction may be repeated.
-        // 25P03: this process stalled within it.
+        // Class 57: the server stops, starts or ended this session. Class 40: the transaction may be
+        // repeated. 25P03: this process stalled within a transaction.
         Some(sqlx::Error::Database(error)) => error
             .code()
             .is_some_and(|code| ["57", "40", "08", "25P03"].iter().any(|class| code.starts_with(class))),

@@ -4,37 +4,33 @@ use super::study::{RungResult, Study, Trial};
 use crate::config::tune::Objective;
 use serde::{Deserialize, Serialize};
 
-/// How the chosen trial did at one rung.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Comparison {
-    /// Epochs of the rung.
     pub epochs: usize,
-    /// Its place among the trials that reached the rung, from 1.
+    /// Rank among the trials that reached the rung, counted from 1.
     pub place: usize,
-    /// How many reached it.
+    /// Trials that reached the rung.
     pub n_trials: usize,
-    /// Its objective: the select loss, or the area under the ROC curve.
+    /// The select loss or the AUC.
     pub value: f64,
-    /// The best of the others; none where it is alone.
+    /// The best of the other trials, if any reached the rung.
     pub other: Option<Other>,
 }
 
-/// The best of the other trials at a rung.
+/// The best other trial at a rung.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Other {
-    /// Its number.
     pub trial: usize,
-    /// Its objective.
     pub value: f64,
-    /// By how much the chosen trial is better; negative where it is worse.
+    /// Advantage of the chosen trial; negative if the other is better.
     pub margin: f64,
-    /// Whether it ranks last because its area under the curve is worse than the tolerance allows.
+    /// Whether it ranks last because its AUC is below the best by more than the tolerance.
     pub falls_behind: bool,
 }
 
-/// A trial at every rung that it reached.
+/// One comparison per rung that the trial reached.
 pub(super) fn comparisons(study: &Study, trial: &Trial) -> Vec<Comparison> {
     let at = |(rung, result): (usize, &RungResult)| {
         let ranked = study.ranked(rung);
@@ -56,7 +52,7 @@ pub(super) fn comparisons(study: &Study, trial: &Trial) -> Vec<Comparison> {
     trial.rungs.iter().enumerate().map(at).collect()
 }
 
-/// The objective as it is read; ranking turns an area under the curve round.
+/// The objective as people read it. Ranking negates the AUC.
 fn shown(study: &Study, result: &RungResult) -> f64 {
     match study.definition.objective {
         Objective::SelectLoss => result.select_loss,
@@ -64,7 +60,7 @@ fn shown(study: &Study, result: &RungResult) -> f64 {
     }
 }
 
-/// The same in sentences, the last rung first.
+/// The comparisons in sentences, the last rung first.
 pub(super) fn reasons(study: &Study, trial: &Trial) -> Vec<String> {
     let objective = match study.definition.objective {
         Objective::SelectLoss => "select loss (smaller is better)",

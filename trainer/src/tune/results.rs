@@ -15,69 +15,57 @@ use serde::{Deserialize, Serialize};
 use std::fmt::Write as _;
 use std::path::Path;
 
-/// The file in the study's folder.
 const FILE: &str = "tune.json";
 
-/// `tune.json`: a study so far.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TuneFile {
-    /// When it was written, RFC 3339.
+    /// RFC 3339.
     pub written: String,
-    /// Space, sampler, objective, rungs.
     pub definition: Definition,
-    /// Most trials.
     pub max_trials: usize,
-    /// Processor hours that all trials together may take.
+    /// Limit on the CPU hours of all trials.
     pub budget_cpu_hours: f64,
-    /// Processor hours that they took, lost work included.
+    /// Including lost work.
     pub spent_cpu_hours: f64,
-    /// Why the search ended; none while it goes on.
     pub ended: Option<Ended>,
-    /// Every trial.
     pub trials: Vec<Trial>,
-    /// The best trial of the highest rung.
     pub best: Option<BestTrial>,
 }
 
-/// Why a search ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Ended {
-    /// Every trial is where successive halving wants it.
+    /// Every trial has reached the rung that successive halving wants.
     Complete,
-    /// The next job was not expected to end within the budget.
+    /// The next job would probably have exceeded the budget.
     OutOfBudget,
 }
 
-/// The best trial.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BestTrial {
-    /// Its number; its run directory is `trials/NNNN`.
+    /// Its run directory is `trials/NNNN`.
     pub trial: usize,
-    /// What was drawn.
     pub parameters: Parameters,
-    /// Epochs that it was trained for.
+    /// Epochs of its last rung.
     pub epochs: usize,
     /// The epoch whose weights are kept.
     pub best_epoch: usize,
-    /// Its class-weighted log loss on the select fold.
+    /// Class-weighted log loss on the select fold.
     pub select_loss: f64,
-    /// Its area under the ROC curve there.
+    /// Area under the ROC curve on the select fold.
     pub select_auc: f64,
-    /// Trials that reached the same rung, this one included.
     pub n_compared: usize,
-    /// How it did at every rung that it reached, beside the best of the others; none in a study of an earlier version.
+    /// One per rung; empty in studies of earlier versions.
     #[serde(default)]
     pub comparisons: Vec<Comparison>,
-    /// Why it was chosen, in sentences.
+    /// The comparisons in sentences.
     #[serde(default)]
     pub reasons: Vec<String>,
 }
 
 impl TuneFile {
-    /// Reads the results of a study; none where there are none.
     pub fn load(study: &Path) -> Result<Option<Self>> {
         let file = study.join(FILE);
         if !file.exists() {
@@ -118,7 +106,7 @@ impl TuneFile {
     }
 }
 
-/// Writes everything, under the store's lock: two workers at once would take each other's half-written file.
+/// Writes all results under the store's lock, because two workers would overwrite each other's partial files.
 pub(super) fn write(
     config: &Config,
     study: &StudyDirectory,
@@ -138,7 +126,6 @@ pub(super) fn write(
     })
 }
 
-/// The comment at the head of `best.yaml`.
 fn head(study: &StudyDirectory, best: &BestTrial) -> String {
     let mut lines = vec![format!(
         "The configuration of trial {:04} of the study {}, whole: `cxr-trainer run --config best.yaml` trains it, on a CPU with as many threads to the same bits.",
@@ -150,7 +137,7 @@ fn head(study: &StudyDirectory, best: &BestTrial) -> String {
     lines.iter().flat_map(|line| ["# ", line, "\n"]).collect()
 }
 
-/// Drawn values in one line.
+/// Drawn values on one line.
 pub(super) fn listed(parameters: &Parameters) -> String {
     let pairs = parameters.iter().map(|(key, value)| format!("{key} {}", short(value)));
     pairs.collect::<Vec<_>>().join(", ")
@@ -163,7 +150,6 @@ fn short(value: &serde_json::Value) -> String {
     }
 }
 
-/// The study as a table.
 pub fn table(study: &Study) -> String {
     let mut text =
         String::from("trial  state     epochs  select loss  select AUC  CPU min  worker / parameters\n");

@@ -1,4 +1,4 @@
-//! The sampler: the next configuration as a function of seed, trial number and results so far.
+//! The sampler: draws a configuration from the seed, the trial number and the results so far.
 
 use super::space::Parameters;
 use super::study::{Study, Trial, TrialState};
@@ -8,13 +8,11 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use tpe::TpeOptimizerBuilder;
 
-/// Share of the results that counts as good; a quarter, because there are tens of results and not thousands.
+/// Share of the results that counts as good. Studies have tens of results rather than thousands, so it is
+/// large.
 const GOOD: f64 = 0.25;
 
-/// Draws the parameters of the trial that comes next.
-///
-/// # Errors
-/// When a range cannot be drawn from.
+/// Draws the parameters of the next trial.
 pub fn draw(study: &Study) -> Result<Parameters> {
     let (definition, number) = (&study.definition, study.trials.len());
     let results = results(study);
@@ -35,8 +33,8 @@ pub fn draw(study: &Study) -> Result<Parameters> {
     Ok(parameters)
 }
 
-/// All trials with a result, the best first: those of a higher rung before those of a lower one, which lost against
-/// them. Failed trials are the worst.
+/// All trials with a result, the best first. Trials of a higher rung come first, because they beat the
+/// others. Failed trials come last.
 fn results(study: &Study) -> Vec<&Trial> {
     let ended_there = |rung: usize| {
         study.ranked(rung).into_iter().filter(move |trial| trial.rungs.len() == rung + 1).collect::<Vec<_>>()
@@ -47,7 +45,7 @@ fn results(study: &Study) -> Vec<&Trial> {
     ranked
 }
 
-/// One draw of the tree-structured Parzen estimator from the ranks of `results`.
+/// One draw of the tree-structured Parzen estimator, given the ranks of `results`.
 fn parzen(results: &[&Trial], key: &str, range: &Range, rng: &mut ChaCha8Rng) -> Result<f64> {
     let estimator = match range {
         Range::Choice(_) => tpe::histogram_estimator(),
@@ -63,10 +61,10 @@ fn parzen(results: &[&Trial], key: &str, range: &Range, rng: &mut ChaCha8Rng) ->
     Ok(optimiser.ask(rng)?)
 }
 
-/// Point `number` of an additive recurrence in `n_dimensions` (Roberts 2018), shifted by the seed: it covers the space
-/// evenly however many points are taken.
+/// Point `number` of an additive recurrence in `n_dimensions` (Roberts 2018), shifted by the seed. Any number
+/// of points covers the space evenly.
 fn recurrence(seed: u64, number: usize, dimension: usize, n_dimensions: usize) -> f64 {
-    // The root of x^(d+1) = x + 1, by its fixed point.
+    // The root of x^(d+1) = x + 1, by fixed-point iteration.
     let ratio = (0..64).fold(2.0f64, |x, _| (1.0 + x).powf(1.0 / (n_dimensions as f64 + 1.0)));
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     rng.set_stream(0);

@@ -1,5 +1,5 @@
-//! Who works on what next: asynchronous successive halving (ASHA, Li et al. 2020), claims with generations, and the
-//! budget. Pure functions of the study and the moment; the stores make each call atomic.
+//! The scheduler: asynchronous successive halving (ASHA, Li et al. 2020), claims with generations, and the
+//! budget. Pure functions of the study and the clock; stores make each call atomic.
 
 use super::sampler;
 use super::study::{Claim, EpochPoint, Study, Trial, TrialState};
@@ -7,7 +7,7 @@ use crate::train::checkpoint::Progress;
 use anyhow::Result;
 use std::collections::BTreeSet;
 
-/// When a store's transaction happens, and which workers are known to be gone.
+/// What a store knows at the start of an edit.
 #[derive(Debug, Clone, Default)]
 pub struct Moment {
     /// Seconds of the store's clock.
@@ -16,53 +16,41 @@ pub struct Moment {
     pub gone: BTreeSet<String>,
 }
 
-/// Who asks, and within which limits. These may change while a study goes on.
+/// A worker and its limits, which may change while a study runs.
 #[derive(Debug, Clone)]
 pub struct Asking {
-    /// The worker.
     pub worker: String,
-    /// Its machine.
     pub host: String,
-    /// Most trials.
     pub max_trials: usize,
-    /// Processor seconds of all trials together.
+    /// For all trials together.
     pub budget_cpu_seconds: f64,
-    /// How long a claim lasts without a sign of life.
+    /// How long a claim lasts without a heartbeat.
     pub lease_seconds: f64,
 }
 
-/// A trial to be trained to a rung.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Job {
-    /// Its number.
     pub trial: usize,
-    /// The claim's generation.
     pub generation: u64,
-    /// The rung, counted from 0.
+    /// Counted from 0.
     pub rung: usize,
-    /// Epochs of that rung.
+    /// Epochs of the rung.
     pub epochs: usize,
-    /// Who was lost with it, if somebody was.
+    /// The worker that lost the trial, if any.
     pub taken_over_from: Option<String>,
 }
 
-/// What a worker does next.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Next {
-    /// This.
     Job(Job),
-    /// Nothing yet: what others are at may lead to more.
+    /// Nothing now, but running trials may lead to another job.
     Wait,
-    /// Nothing more: every trial is where it should be.
+    /// Nothing more: every trial has reached its rung.
     Complete,
-    /// Nothing more: the next job is not expected to end within the budget.
+    /// Nothing more: the next job would probably exceed the budget.
     OutOfBudget,
 }
 
-/// Claims the next job for a worker.
-///
-/// # Errors
-/// When no configuration can be drawn.
 pub fn claim(study: &mut Study, asking: &Asking, moment: &Moment) -> Result<Next> {
     let is_lost = |claim: &Claim| {
         claim.worker == asking.worker || claim.lease_until < moment.now || moment.gone.contains(&claim.worker)
@@ -101,7 +89,7 @@ pub fn claim(study: &mut Study, asking: &Asking, moment: &Moment) -> Result<Next
     Ok(Next::Job(begin(study, number, asking, moment)))
 }
 
-/// A trial among the best `1/reduction_factor` of its rung that has not gone on yet; of the highest rung that has one.
+/// A paused trial among the best `1/reduction_factor` of its rung, from the highest rung that has one.
 fn promotable(study: &Study) -> Option<usize> {
     (0..study.definition.rungs.len() - 1).rev().find_map(|rung| {
         let ranked = study.ranked(rung);
@@ -112,20 +100,20 @@ fn promotable(study: &Study) -> Option<usize> {
     })
 }
 
-/// Whether a trial failed on its way to this rung: it counts as one of the worst there.
+/// A trial that failed on the way to a rung counts as one of the worst there.
 fn failed_before(trial: &Trial, rung: usize) -> bool {
     trial.state == TrialState::Failed && trial.rungs.len() == rung
 }
 
-/// The best trial once there is nothing else to do: few trials would otherwise leave the last rungs empty. A trial that
-/// was drawn and released again because it did not fit into an earlier budget comes first.
+/// The trial to continue when no other work is left: with few trials, none would be promoted to the last
+/// rungs. A trial that was drawn but did not fit into an earlier budget comes first.
 fn unfinished_best(study: &Study) -> Option<usize> {
     let fresh = study.trials.iter().find(|trial| trial.state == TrialState::Paused && trial.rungs.is_empty());
     let paused = |(trial, _): &(&Trial, _)| trial.state == TrialState::Paused;
     fresh.or_else(|| study.best().filter(paused).map(|(trial, _)| trial)).map(|trial| trial.number)
 }
 
-/// Takes a trial from whoever was lost with it; its processor time stays counted.
+/// Takes a trial from a lost worker and keeps its CPU time on the books.
 fn release(trial: &mut Trial) -> Option<String> {
     let claim = trial.claim.take()?;
     trial.cpu_seconds += claim.cpu_seconds;
@@ -150,8 +138,8 @@ fn begin(study: &mut Study, number: usize, asking: &Asking, moment: &Moment) -> 
     Job { trial: number, generation: trial.generation, rung, epochs, taken_over_from: None }
 }
 
-/// Whether training a trial to a rung is expected to end beyond the budget, with what others are still at. Before any
-/// rung was reached nothing is known of the cost.
+/// Whether a job, together with the running ones, would probably exceed the budget. Without a finished rung
+/// the cost is unknown, and the job may start.
 fn exceeds(study: &Study, rung: usize, asking: &Asking) -> bool {
     let to_rung = |rung: usize| {
         let before = rung.checked_sub(1).map_or(0, |before| study.definition.rungs[before]);
@@ -172,13 +160,12 @@ fn exceeds(study: &Study, rung: usize, asking: &Asking) -> bool {
     expected > asking.budget_cpu_seconds || study.cpu_seconds() >= asking.budget_cpu_seconds
 }
 
-/// The trial of a job, if the claim still holds.
 fn held<'a>(study: &'a mut Study, job: &Job) -> Option<&'a mut Trial> {
     let trial = study.trials.get_mut(job.trial)?;
     (trial.generation == job.generation && trial.claim.is_some()).then_some(trial)
 }
 
-/// A sign of life: false when the trial was taken over.
+/// A heartbeat. Returns false if another worker has taken over the trial.
 pub fn renew(study: &mut Study, job: &Job, cpu_seconds: f64, lease_seconds: f64, moment: &Moment) -> bool {
     let claim = held(study, job).and_then(|trial| trial.claim.as_mut());
     claim.is_some_and(|claim| {
@@ -188,12 +175,12 @@ pub fn renew(study: &mut Study, job: &Job, cpu_seconds: f64, lease_seconds: f64,
     })
 }
 
-/// Enters what training to the rung gave: false when the trial was taken over, and nothing is written then.
+/// Records the result of a job. Returns false and changes nothing if another worker has taken over the trial.
 pub fn finish(study: &mut Study, job: &Job, outcome: &Result<Progress, String>, cpu_seconds: f64) -> bool {
     let last_rung = study.definition.rungs.len() - 1;
     let before = |trial: &Trial| trial.rungs.iter().map(|result| result.cpu_seconds).sum::<f64>();
     let Some(total) = held(study, job).map(|trial| trial.cpu_seconds + cpu_seconds - before(trial)) else {
-        // A store that lost its answer asks again: what is already entered is no loss.
+        // A store that lost the reply repeats the edit: the result is recorded already.
         let trial = study.trials.get(job.trial);
         return trial.is_some_and(|trial| {
             trial.generation == job.generation && (trial.rungs.len() > job.rung || trial.error.is_some())

@@ -1,4 +1,4 @@
-//! The scheduler on made-up results: promotions, takeovers and stale claims.
+//! The scheduler on synthetic results: promotions, takeovers and stale claims.
 
 use super::*;
 use crate::config::tune::{Objective, Range, Sampler};
@@ -58,7 +58,7 @@ fn progress(epochs: usize, select_loss: f64, select_auc: f64) -> Progress {
     Progress { history: (1..=epochs).map(metrics).collect(), ..Progress::default() }
 }
 
-/// The loss of a configuration: the nearer its rate is to 1e-3, the better.
+/// Smaller the nearer the rate is to 1e-3.
 fn loss(study: &Study, trial: usize) -> f64 {
     let rate = study.trials[trial].parameters["training.learning_rate"].as_f64().expect("a number");
     0.1 + (rate.log10() + 3.0).abs()
@@ -79,7 +79,7 @@ fn run_to_the_end(study: &mut Study, asking: &Asking) -> Next {
 #[test]
 fn the_best_third_goes_on_and_the_best_of_all_ends_at_the_last_rung() {
     let mut study = study();
-    // A sampler that learns draws ever better trials, so that more than a third goes on.
+    // A sampler that learns draws ever better trials, and more than a third would be promoted.
     study.definition.sampler = Sampler::QuasiRandom;
     assert_eq!(run_to_the_end(&mut study, &asking("a", 18)), Next::Complete);
     let reached = |n: usize| study.trials.iter().filter(|trial| trial.rungs.len() >= n).count();

@@ -1,4 +1,4 @@
-//! A study: definition, trials and claims. Plain data; stores keep it, the scheduler changes it.
+//! A study: definition, trials and claims. Plain data; the stores keep it, the scheduler changes it.
 
 use super::space::Parameters;
 use crate::config::Config;
@@ -12,47 +12,40 @@ use serde_json::{Value, json};
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
-/// How a study was begun.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Begun {
-    /// For the first time, or it was found.
+    /// Created, or found with the same definition.
     Plainly,
-    /// Again, with another definition: nothing was trained with the old one.
+    /// Emptied for a new definition; nothing had been trained.
     Anew,
 }
 
-/// What makes the trials of a study comparable: frozen when it begins.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Definition {
-    /// [`Config::digest`] of the configuration under the drawn values.
+    /// [`Config::digest`] of the base configuration.
     pub config_sha256: String,
-    /// Digest of the data; none in a study that was begun before it was kept.
+    /// Missing in studies of earlier versions.
     #[serde(default)]
     pub dataset_sha256: Option<String>,
-    /// What the weights depend on under the drawn values; none in a study that was begun before it was kept.
+    /// The part of the base configuration that the weights depend on. Missing in studies of earlier versions.
     #[serde(default)]
     pub configuration: Option<Value>,
-    /// Seed of the draws, and of everything else.
+    /// Seeds the draws and every training.
     pub seed: u64,
-    /// How configurations are drawn.
     pub sampler: Sampler,
-    /// Trials before the sampler learns.
+    /// Trials before the sampler learns from results.
     pub startup_trials: usize,
-    /// What trials are ranked by.
     pub objective: Objective,
     /// See [`Tune::auc_tolerance`](crate::config::Tune::auc_tolerance).
     pub auc_tolerance: f64,
-    /// Epochs after which trials are compared.
     pub rungs: Vec<usize>,
-    /// One of so many goes on.
+    /// One trial in this many is promoted.
     pub reduction_factor: usize,
-    /// What is varied.
     pub space: BTreeMap<String, Range>,
 }
 
 impl Definition {
-    /// The definition that a configuration gives on this data.
     pub fn of(config: &Config, index: &Index) -> Result<Self> {
         let tune = &config.tune;
         Ok(Self {
@@ -70,7 +63,7 @@ impl Definition {
         })
     }
 
-    /// The keys of the configuration that make it, as one tree.
+    /// All keys that define the study, as one tree.
     fn tree(&self) -> Result<Value> {
         let mut tree = self.configuration.clone().unwrap_or_else(|| json!({ "digest": self.config_sha256 }));
         let mut tune = serde_json::to_value(self)?;
@@ -83,9 +76,8 @@ impl Definition {
         Ok(tree)
     }
 
-    /// What stands in the way of going on with a study that was begun as `begun`; none where nothing does.
     fn obstacle(&self, begun: &Self) -> Result<Option<String>> {
-        // Older studies know the digest alone.
+        // Older studies hold only the digest.
         let then = begun.tree()?;
         let now = match begun.configuration {
             Some(_) => self.tree()?,
@@ -100,98 +92,84 @@ impl Definition {
     }
 }
 
-/// Where a trial stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TrialState {
-    /// Somebody works on it, or did until he was lost.
+    /// Claimed by a worker, which may be lost.
     Running,
-    /// It reached a rung and may go on to the next.
+    /// At a rung, and may be promoted to the next.
     Paused,
-    /// It reached the last rung.
     Finished,
-    /// Training stopped with an error.
     Failed,
 }
 
-/// Who works on a trial.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Claim {
-    /// The worker: machine, process and when it began.
+    /// Machine, process and start time.
     pub worker: String,
-    /// Its machine.
     pub host: String,
-    /// The rung to be reached, counted from 0.
+    /// The rung to train to, counted from 0.
     pub rung: usize,
-    /// Until when it holds the trial unless it is heard of, in seconds of the store's clock.
+    /// The lease expires at this time of the store's clock, in seconds, unless a heartbeat extends it.
     pub lease_until: f64,
-    /// Processor seconds that it has spent, as of its last sign of life.
+    /// CPU seconds spent on this claim, as of the last heartbeat.
     pub cpu_seconds: f64,
 }
 
-/// How a trial stood at a rung: the epoch whose weights are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RungResult {
-    /// Epochs of the rung.
     pub epochs: usize,
-    /// The best of them.
     pub best_epoch: usize,
-    /// The objective; smaller is better (an area under the curve is negated).
+    /// The objective to minimise: the loss or the negated AUC.
     pub value: f64,
     /// Class-weighted log loss on the select fold.
     pub select_loss: f64,
-    /// Area under the ROC curve there.
+    /// Area under the ROC curve on the select fold.
     pub select_auc: f64,
-    /// Processor seconds from the previous rung to this one, lost work included.
+    /// CPU seconds between the previous rung and this one, lost work included.
     pub cpu_seconds: f64,
 }
 
-/// One epoch of a trial.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EpochPoint {
     /// Counted from 1.
     pub epoch: usize,
-    /// Mean loss over the augmented train fold.
+    /// Mean loss on the augmented train fold.
     pub train_loss: f64,
-    /// On the select fold.
+    /// On the select fold, like the AUC.
     pub select_loss: f64,
-    /// On the select fold.
     pub select_auc: f64,
 }
 
-/// One configuration and how it did.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Trial {
     /// Counted from 0, in the order of the draws.
     pub number: usize,
-    /// What was drawn.
     pub parameters: Parameters,
-    /// Where it stands.
     pub state: TrialState,
-    /// Grows by one with every claim: whoever holds an older one writes nothing.
+    /// Incremented by every claim. Holders of an older generation may write nothing.
     pub generation: u64,
-    /// Who works on it.
+    /// Set while a worker trains it.
     pub claim: Option<Claim>,
-    /// One for each rung that was reached.
+    /// One per rung reached.
     pub rungs: Vec<RungResult>,
-    /// Every epoch up to the last rung that was reached.
+    /// Every epoch up to the last rung reached.
     pub epochs: Vec<EpochPoint>,
-    /// Processor seconds, lost work included.
+    /// CPU seconds, lost work included.
     pub cpu_seconds: f64,
-    /// How often it was taken over from a worker that was lost.
+    /// How often it was taken over from a lost worker.
     pub n_takeovers: usize,
     /// Every worker that held it, in order.
     pub workers: Vec<String>,
-    /// Why it failed.
     pub error: Option<String>,
 }
 
 impl Trial {
-    /// A trial that nobody has begun.
+    /// A trial that has not been claimed yet.
     pub const fn new(number: usize, parameters: Parameters) -> Self {
         Self {
             number,
@@ -209,21 +187,15 @@ impl Trial {
     }
 }
 
-/// Everything that the workers of a study share.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Study {
-    /// What it is.
     pub definition: Definition,
-    /// By number.
     pub trials: Vec<Trial>,
 }
 
 impl Study {
-    /// Goes on with this definition, or says that the study may begin anew with it.
-    ///
-    /// # Errors
-    /// When trials were trained with another.
+    /// Accepts a definition that matches, or one that differs while nothing has been trained.
     pub(super) fn begin(&self, definition: &Definition) -> Result<Begun> {
         let Some(obstacle) = definition.obstacle(&self.definition)? else { return Ok(Begun::Plainly) };
         let is_untrained = self.trials.iter().all(|trial| trial.rungs.is_empty() && trial.claim.is_none());
@@ -234,7 +206,7 @@ impl Study {
         Ok(Begun::Anew)
     }
 
-    /// Processor seconds so far, of those at work as of their last sign of life.
+    /// Includes running trials as of their last heartbeat.
     pub fn cpu_seconds(&self) -> f64 {
         self.trials
             .iter()
@@ -242,7 +214,8 @@ impl Study {
             .sum()
     }
 
-    /// Trials that reached a rung, the best first. Those whose area under the curve falls behind come last.
+    /// Trials that reached a rung, the best first. Trials whose AUC is below the best by more than the
+    /// tolerance come last.
     pub fn ranked(&self, rung: usize) -> Vec<&Trial> {
         let mut reached: Vec<(&Trial, &RungResult)> =
             self.trials.iter().filter_map(|trial| Some((trial, trial.rungs.get(rung)?))).collect();
@@ -255,14 +228,13 @@ impl Study {
         reached.into_iter().map(|(trial, _)| trial).collect()
     }
 
-    /// The best trial of the highest rung that any has reached: only there they are comparable.
+    /// The best trial of the highest rung reached: trials are only comparable at the same rung.
     pub fn best(&self) -> Option<(&Trial, &RungResult)> {
         let highest = self.trials.iter().map(|trial| trial.rungs.len()).max()?.checked_sub(1)?;
         let best = *self.ranked(highest).first()?;
         Some((best, best.rungs.get(highest)?))
     }
 
-    /// How a trial stands after training to a rung.
     pub(super) fn result(&self, rung: usize, progress: &Progress, cpu_seconds: f64) -> Option<RungResult> {
         let best = progress.best()?;
         let value = match self.definition.objective {

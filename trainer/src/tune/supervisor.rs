@@ -1,4 +1,4 @@
-//! Several workers on one machine: starts a process for each, reports progress, and waits for all.
+//! Starts one process per worker on this machine, reports progress and waits for all.
 
 use super::directory::StudyDirectory;
 use super::store::Store;
@@ -14,11 +14,8 @@ use std::time::Duration;
 
 const POLL: Duration = Duration::from_millis(500);
 
-/// Runs `n` copies of `command` (this program as a single worker) until all have ended. A worker that is killed is named;
-/// the others take over what it was at.
-///
-/// # Errors
-/// When no worker came to a regular end.
+/// Runs `n` copies of `command` as single workers until all have ended. If one is killed, the others take
+/// over its trial.
 pub fn supervise(
     study: &StudyDirectory,
     store: &mut dyn Store,
@@ -80,7 +77,7 @@ fn farewell(number: usize, status: ExitStatus) {
     }
 }
 
-/// Says what is new since the last look.
+/// Reports changes since the last call.
 fn news(study: &Study, seen: &mut BTreeMap<usize, (usize, TrialState, u64)>) {
     let n_running = study.trials.iter().filter(|trial| trial.state == TrialState::Running).count();
     for trial in &study.trials {

@@ -1,4 +1,4 @@
-//! A worker process: claims a job, trains it to its rung, enters the result, until none is left.
+//! A worker process: claims a job, trains to its rung, records the result, and repeats until no job is left.
 
 use super::directory::StudyDirectory;
 use super::place::Place;
@@ -18,15 +18,12 @@ use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tch::Device;
 
-/// How long a worker that has nothing to do waits for others.
+/// How long an idle worker waits before it asks again.
 const POLL: Duration = Duration::from_millis(500);
-/// As many trials that fail before any has succeeded are no accident of their parameters.
+/// If this many trials fail before any succeeds, the parameters are not to blame.
 const FAILURES: usize = 3;
 
-/// Works on a study until nothing is left, and says why it stopped.
-///
-/// # Errors
-/// When the store or the study's folder cannot be used, or every trial fails.
+/// Works on a study until no job is left, and returns why it stopped.
 pub fn work(config: &Config, study: &StudyDirectory, place: &Place, device: Device) -> Result<Next> {
     let asking = asking(config)?;
     let mut store = place.open()?;
@@ -45,7 +42,7 @@ pub fn work(config: &Config, study: &StudyDirectory, place: &Place, device: Devi
     }
 }
 
-/// Who this process is, and the limits that the configuration sets.
+/// The worker name of this process, and the configured limits.
 fn asking(config: &Config) -> Result<Asking> {
     let begun = SystemTime::now().duration_since(UNIX_EPOCH)?.as_nanos();
     Ok(Asking {
@@ -97,11 +94,11 @@ fn carry_out(
     let outcome = train_trial(config, study, job, parameters, device);
     let lost = heart.stop();
     if lost {
-        // Its folder has another name now, so nothing of this worker can have reached it.
+        // The new holder renamed the folder, so this worker cannot have written to it.
         say(format!("trial {trial:04}: lost to another worker after a stall; left alone"));
         return Ok(());
     }
-    // The folder gets its plain name before the result is entered: whoever claims the trial next finds it either way.
+    // Rename the folder before the result is recorded: the next claim looks for it under the plain name.
     let outcome = outcome.and_then(|progress| study.settle(trial, generation).map(|()| progress));
     let outcome = outcome.map_err(|error| format!("{error:#}"));
     let spent = cpu_seconds()? - cpu_before;
@@ -118,7 +115,7 @@ fn carry_out(
     Ok(())
 }
 
-/// Trains from wherever the trial stands, in a folder that carries the claim's generation in its name.
+/// Trains from the trial's checkpoint, in a folder whose name carries the claim's generation.
 fn train_trial(
     config: &Config,
     study: &StudyDirectory,
@@ -132,7 +129,7 @@ fn train_trial(
     train_to(&config, &run, device, job.epochs)
 }
 
-/// Signs of life from a thread of its own, over a connection of its own.
+/// Sends heartbeats from a thread and a connection of its own.
 struct Heart {
     stop: Sender<()>,
     thread: JoinHandle<bool>,
@@ -141,7 +138,7 @@ struct Heart {
 impl Heart {
     fn start(place: &Place, job: Job, asking: &Asking, cpu_before: f64) -> Result<Self> {
         let mut store = place.open().context("for the signs of life")?;
-        // This connection is used all the time, so it is the one that notices when the store was restarted.
+        // This connection is the one in constant use, so it notices a restarted store.
         store.attend(&asking.worker)?;
         let lease_seconds = asking.lease_seconds;
         let (stop, stopped) = channel();
@@ -155,7 +152,7 @@ impl Heart {
                     Ok(())
                 });
                 match renewed {
-                    // The lease may end meanwhile; whether the trial is lost is for the store to say.
+                    // The lease may expire meanwhile. Whether the trial is lost is up to the store.
                     Err(error) => say(format!("trial {:04}: no sign of life: {error:#}", job.trial)),
                     Ok(()) if !held => return true,
                     Ok(()) => {}
@@ -166,22 +163,21 @@ impl Heart {
         Ok(Self { stop, thread })
     }
 
-    /// Ends it; true when the trial was taken over meanwhile.
     fn stop(self) -> bool {
         drop(self.stop);
         self.thread.join().unwrap_or(false)
     }
 }
 
-/// Processor seconds of this process, all its threads included.
+/// CPU seconds of all threads of this process.
 pub(super) fn cpu_seconds() -> Result<f64> {
     let mut usage = std::mem::MaybeUninit::<libc::rusage>::zeroed();
-    // SAFETY: getrusage fills the structure that it is given, which is large enough by its type.
+    // SAFETY: the pointer refers to a writable `rusage`, which getrusage fills.
     let answer = unsafe { libc::getrusage(libc::RUSAGE_SELF, usage.as_mut_ptr()) };
     if answer != 0 {
         return Err(std::io::Error::last_os_error()).context("getrusage");
     }
-    // SAFETY: zeroed and then filled; every bit pattern of these integers is valid.
+    // SAFETY: zeroed and then filled; `rusage` is made of integers, for which all bit patterns are valid.
     let usage = unsafe { usage.assume_init() };
     let seconds = |time: libc::timeval| time.tv_sec as f64 + time.tv_usec as f64 * 1e-6;
     Ok(seconds(usage.ru_utime) + seconds(usage.ru_stime))

@@ -1,4 +1,4 @@
-//! What the program refuses, and what it says then.
+//! Rejected input and its error messages.
 
 use crate::support::{Workbench, fail, repository, succeed};
 use std::process::Command;
@@ -57,7 +57,7 @@ fn images_that_cannot_be_read_are_named_all_of_them() {
     {
         std::fs::write(workbench.data().join("train/NORMAL").join(name), bytes).unwrap();
     }
-    // Both in the train fold, or the fold that holds one names that one.
+    // Both must be in the train fold: a command lists only the bad images of one fold.
     let config = std::fs::read_to_string(workbench.config()).unwrap();
     let config = config.replace(
         "select_fraction: 0.2, calibrate_fraction: 0.2",
@@ -127,7 +127,7 @@ fn without_a_configuration_every_missing_key_is_named() {
         assert!(printed.contains(expected), "{expected}: {printed}");
     }
     assert!(std::fs::read_dir(folder.path()).unwrap().next().is_none(), "nothing is written");
-    // What the bundle is must be said before a run has computed for hours.
+    // The bundle's name and intended use are required before hours of training.
     let workbench = Workbench::new(4, 1);
     workbench.set("export: { name: null, intended_use: null }");
     let printed = fail(workbench.command("run").args(["--onnxruntime", "lib.so"]));
@@ -191,7 +191,7 @@ fn a_file_or_folder_that_is_not_the_one_meant_is_told_with_the_option_that_names
         command
     };
     let bundle = repository().join("models/default");
-    // A run directory is no bundle, its folder `bundle` is.
+    // A run directory is not a bundle; its folder `bundle` is.
     let inside = workbench.path().join("runs/tb/bundle");
     std::fs::create_dir_all(&inside).unwrap();
     std::fs::copy(bundle.join("bundle.json"), inside.join("bundle.json")).unwrap();

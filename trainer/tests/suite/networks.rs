@@ -1,4 +1,5 @@
-//! The networks: their graphs say what they say, their maps are Grad-CAM, and weights that do not fit are refused.
+//! The networks: exported graphs give the same outputs, maps equal Grad-CAM, and weights that do not fit are
+//! refused.
 
 use crate::support::{SIDE, onnxruntime};
 use cxr::phantom::{PhantomSpec, generate};
@@ -11,7 +12,7 @@ use tch::{Device, Kind, Tensor};
 
 const ALL: [Architecture; 5] = Architecture::ALL;
 
-/// A network whose normalisations do something: fresh ones are the identity, and folding them would prove nothing.
+/// Randomises the normalisations: folding fresh ones, which are the identity, would prove nothing.
 fn network(architecture: Architecture) -> Network {
     tch::manual_seed(7);
     let network = Network::new(architecture, 0.2, Precision::Fp32, Device::Cpu);
@@ -44,7 +45,7 @@ fn parity_of(architecture: Architecture, size: (u32, u32)) -> parity::Parity {
 #[test]
 fn onnx_runtime_reproduces_every_architecture() {
     for architecture in ALL {
-        // The second size is no multiple of 32 and not square.
+        // The second size is not square, and its sides are not multiples of 32.
         for size in [(SIDE, SIDE), (100, 72)] {
             let parity = parity_of(architecture, size);
             parity.check().unwrap_or_else(|error| panic!("{} {size:?}: {error}", architecture.name()));
@@ -121,7 +122,7 @@ fn weights_that_do_not_fit_are_named_one_by_one() {
     assert!(error.contains("features.0.0.weight is F16"), "{error}");
 }
 
-/// A file as torchvision's state dictionaries are: with counters of batches and a classifier of 1000 classes.
+/// A file like torchvision's state dictionaries: with batch counters and a classifier of 1000 classes.
 #[test]
 fn torchvisions_classifier_and_counters_are_ignored_by_name() {
     let folder = tempfile::TempDir::new().unwrap();
@@ -152,7 +153,7 @@ fn torchvisions_classifier_and_counters_are_ignored_by_name() {
     }
 }
 
-/// Shapes that torchvision's state dictionaries have, and how many tensors without classifier and counters.
+/// Shapes in torchvision's state dictionaries, and the number of tensors without classifier and counters.
 #[test]
 fn names_and_shapes_are_torchvisions() {
     let cases: [(Architecture, usize, &[(&str, &[i64])]); 4] = [
@@ -208,7 +209,7 @@ fn names_and_shapes_are_torchvisions() {
     }
 }
 
-/// ONNX's own checker, with shape inference, where the reference libraries have it.
+/// Skipped if the reference libraries have no onnx package.
 #[test]
 fn onnxs_checker_accepts_every_graph() {
     const SCRIPT: &str = "
@@ -256,7 +257,7 @@ fn published_weights_load_into_the_variant_they_belong_to() {
     );
 }
 
-/// The sizes of torchvision's backbones: its models without their classifiers of 1000 classes.
+/// torchvision's models without their classifiers of 1000 classes.
 #[test]
 fn parameters_are_as_many_as_torchvisions() {
     for (architecture, expected) in [

@@ -1,4 +1,4 @@
-//! Nothing leaves the host: a command that loads ONNX Runtime, as strace sees it.
+//! A command that loads ONNX Runtime opens no network connection, according to strace.
 
 use std::path::Path;
 use std::process::Command;
@@ -20,7 +20,7 @@ fn a_command_that_loads_onnx_runtime_opens_no_connection_and_writes_nothing_at_h
         .arg(&file);
     command.arg(env!("CARGO_BIN_EXE_cxr-trainer")).args(["verify", "models/default"]);
     command.args(["--public-key", "config/development-signing-key.pub.pem"]);
-    // The variable must be the program's own doing.
+    // The program must set this variable itself.
     command.env_remove("ORT_DISABLE_TELEMETRY").env("HOME", &home).env("XDG_CACHE_HOME", home.join(".cache"));
     let done = command.current_dir(root).output().unwrap();
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));

@@ -1,4 +1,5 @@
-//! Tracking as MLflow sees it: a real server that is killed and started again, and the local store read by MLflow itself.
+//! Tracking as MLflow sees it: a real server that is killed and restarted, and the local store as MLflow
+//! reads it.
 
 use crate::support::{Workbench, fail, repository, succeed};
 use cxr_trainer::tracking::spool::Spool;
@@ -32,7 +33,7 @@ fn track_with(workbench: &Workbench, keys: &str) {
     std::fs::write(workbench.config(), config).unwrap();
 }
 
-/// A real MLflow server that dies with the test.
+/// A real MLflow server that ends with the test.
 struct Server {
     process: Child,
     url: String,
@@ -84,7 +85,7 @@ impl Server {
         found["runs"].as_array().cloned().unwrap_or_default()
     }
 
-    /// The steps of a metric, in the order in which the server has them.
+    /// The steps of a metric, in the server's order.
     fn steps(&self, run: &str, metric: &str) -> Vec<i64> {
         let history = self.get(&format!("metrics/get-history?run_id={run}&metric_key={metric}"));
         let points = history["metrics"].as_array().cloned().unwrap_or_default();
@@ -93,7 +94,7 @@ impl Server {
 }
 
 impl Drop for Server {
-    /// SIGKILL to the server and everything that it started.
+    /// SIGKILL to the server and all its child processes.
     fn drop(&mut self) {
         let group = format!("-{}", self.process.id());
         Command::new("kill").args(["-KILL", "--", &group]).status().unwrap();
@@ -127,7 +128,7 @@ fn a_server_that_is_killed_loses_nothing_and_gets_nothing_twice() {
     assert!(printed.contains("waiting    0 events"), "{printed}");
     let run = check_run(&server, N_EPOCHS);
 
-    // As if the trainer had been killed after the server took everything and before it was marked.
+    // As if the trainer had been killed before it recorded what the server received.
     std::fs::remove_file(workbench.run().join("tracking/sent.json")).unwrap();
     succeed(&mut workbench.command("track"));
     assert_eq!(check_run(&server, N_EPOCHS), run);
@@ -146,7 +147,7 @@ fn a_server_that_is_killed_loses_nothing_and_gets_nothing_twice() {
     assert!(version["tags"].as_array().unwrap().contains(&digest), "{version}");
 }
 
-/// One run with every epoch once, its parameters and its files; returns its id.
+/// Expects one run with every epoch once, its parameters and its files; returns its id.
 fn check_run(server: &Server, n_epochs: i64) -> String {
     let runs = server.runs();
     assert_eq!(runs.len(), 1, "{runs:?}");
@@ -204,7 +205,7 @@ fn a_server_that_never_answers_changes_nothing_and_the_local_store_takes_over() 
     assert!(printed.contains("experiments/get-by-name") && printed.contains("kept in"), "{printed}");
     assert!(!printed.contains(SECRET), "{printed}");
 
-    // Without a server everything goes to the local store: what was kept for the server too.
+    // Without a server, everything goes to the local store, including the unsent events.
     std::fs::write(workbench.config(), config).unwrap();
     let printed = succeed(&mut workbench.command("track"));
     assert!(printed.contains("waiting    0 events"), "{printed}");

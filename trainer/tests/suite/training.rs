@@ -1,4 +1,4 @@
-//! Training as a user sees it: it learns, it survives being killed, and the whole chain ends in a bundle.
+//! Training from the command line: it learns, survives being killed, and ends in a signed bundle.
 
 use crate::support::{Workbench, configure, fail, onnxruntime, succeed};
 use crate::truth;
@@ -22,7 +22,7 @@ fn a_complete_run_learns_and_ends_in_a_signed_bundle() {
     let metrics = std::fs::read_to_string(workbench.run().join("metrics.csv")).unwrap();
     let column = |line: &str, index: usize| line.split(',').nth(index).unwrap().parse::<f64>().unwrap();
     let losses: Vec<f64> = metrics.lines().skip(1).map(|line| column(line, 2)).collect();
-    // One epoch of few batches is noise.
+    // The loss of a single epoch of few batches is noisy.
     let last = losses.iter().rev().take(3).sum::<f64>() / 3.0;
     assert!(last < 0.7 * losses[0], "the training loss hardly falls:\n{metrics}");
 
@@ -53,7 +53,8 @@ fn a_complete_run_learns_and_ends_in_a_signed_bundle() {
     let again = std::fs::read_to_string(workbench.path().join("ledger.jsonl")).unwrap();
     assert_eq!(again, look, "a repeated run has nothing new to see on the test split");
 
-    // The bundle alone, through ONNX Runtime, gives the table that the run gave; only its look at the test split is new.
+    // Scoring the bundle with ONNX Runtime gives the same table as the run and adds one look at the test
+    // fold.
     let table = |subject: &[&std::ffi::OsStr], fold: &str| {
         let mut command = workbench.command("evaluate");
         succeed(command.args(subject).args(["--fold", fold, "--reason", "verification"]))
@@ -70,7 +71,7 @@ fn a_complete_run_learns_and_ends_in_a_signed_bundle() {
     assert_eq!(looks.lines().count(), 2, "{looks}");
 }
 
-/// Every heading is there, every figure is a picture, and nothing is missing but what the run could not have.
+/// Checks that every section and every picture is there, and that only the expected values are missing.
 fn expect_complete(report: &str, folder: &Path) {
     let sections = [
         "1. Dataset",
@@ -136,7 +137,7 @@ fn expect_complete(report: &str, folder: &Path) {
     assert_eq!(missing, expected, "{report}");
 }
 
-/// Everything that holds state or draws: another optimiser, mixtures, a head first.
+/// Settings that add state or random numbers.
 const OTHER_WAYS: &str = "workers: 2
     optimiser: adam
     mixup_alpha: 0.4
@@ -199,7 +200,7 @@ fn a_chain_that_is_killed_in_every_step_leaves_the_same_results() {
     assert!(graph(&straight) == graph(&killed), "the graph differs");
 }
 
-/// SIGKILL a moment after a step of the chain has begun.
+/// SIGKILL shortly after a step of the chain has begun.
 fn kill_in_step(mut chain: Command, step: usize) {
     let mut child = chain.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
     let begins = format!("step {step}/");
@@ -219,7 +220,7 @@ fn kill_in_the_middle_of_an_epoch(workbench: &Workbench) {
         assert!(Instant::now() < deadline, "no checkpoint after two minutes");
         std::thread::sleep(Duration::from_millis(5));
     }
-    // The table is written after the checkpoint, and knows how fast the epoch was.
+    // The table is written after the checkpoint; its last column is the speed.
     let metrics = workbench.run().join("metrics.csv");
     while !metrics.exists() {
         assert!(Instant::now() < deadline, "no table after two minutes");
@@ -244,7 +245,7 @@ fn assert_same_weights(expected: &Workbench, found: &Workbench) {
             assert!(tensor.equal(&found[name]), "{file}: {name} differs");
         }
     }
-    // The file too: its digest is the model's identity.
+    // The whole file matters, because its digest identifies the model.
     let best = |workbench: &Workbench| std::fs::read(workbench.run().join("best.safetensors")).unwrap();
     assert!(best(expected) == best(found), "best.safetensors differs outside the tensors");
 }

@@ -1,5 +1,5 @@
-//! The search as a user sees it: several real processes, one of which is killed or stalled in the middle of a trial. The
-//! study must end as one that nobody disturbed.
+//! Hyperparameter search from the command line, with workers that are killed or stalled in the middle of a
+//! trial. Every study must end like an undisturbed one.
 
 use crate::support::{Workbench, fail, repository, succeed};
 use cxr_trainer::model::{Architecture, Network, Precision, weights};
@@ -14,7 +14,8 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 use tch::Device;
 
-/// Three trials of which the best goes on, once all are there: the outcome does not depend on who is faster.
+/// Three trials, the best of which is promoted when all are done: the outcome does not depend on which worker
+/// is faster.
 const SEARCH: &str = "
   tune:
     max_trials: 3
@@ -29,7 +30,7 @@ const SEARCH: &str = "
       model.freeze_depth: null
 ";
 
-/// Weights to begin from, in a folder that no default names.
+/// Initial weights, in a folder that is not a default.
 fn backbone() -> &'static [u8] {
     static BYTES: OnceLock<Vec<u8>> = OnceLock::new();
     BYTES.get_or_init(|| {
@@ -78,8 +79,7 @@ impl Search {
         TuneFile::load(&self.folder()).unwrap().unwrap()
     }
 
-    /// Waits until some worker has written an epoch of a trial that it is still at, stops it there, and gives the worker's
-    /// process.
+    /// Stops (SIGSTOP) a worker that has written an epoch of a running trial, and returns its process id.
     fn stop_somebody_at_work(&self) -> String {
         loop {
             let process = wait_for("a checkpoint of a trial that is being trained", || {
@@ -89,7 +89,7 @@ impl Search {
                     .map(|(_, process)| process)
             });
             signal("STOP", &process);
-            // It may have ended its trial before it was stopped.
+            // It may have finished its trial before the signal.
             if self.at_work().iter().any(|(_, stopped)| *stopped == process) {
                 return process;
             }
@@ -97,7 +97,7 @@ impl Search {
         }
     }
 
-    /// The folders of the trials that are being trained, and the processes that train them.
+    /// Folders of the running trials and the processes that train them.
     fn at_work(&self) -> Vec<(PathBuf, String)> {
         if !self.folder().join("trials").exists() {
             return Vec::new();
@@ -106,7 +106,7 @@ impl Search {
         let running = table.lines().filter(|line| line.contains("running"));
         let trials = running.filter_map(|line| {
             let number: usize = line.split_whitespace().next()?.parse().ok()?;
-            // machine-process-beginning
+            // machine-process-start
             let worker = line.split_whitespace().find(|word| word.matches('-').count() >= 2)?;
             let process = worker.rsplit('-').nth(1)?.to_owned();
             let entries = std::fs::read_dir(self.folder().join("trials")).ok()?.flatten();
@@ -147,7 +147,7 @@ fn ends_well(child: Child) -> String {
     text
 }
 
-/// The study that nobody disturbed, by one worker.
+/// A study by one worker, without disturbance.
 fn undisturbed() -> &'static Search {
     static STUDY: OnceLock<Search> = OnceLock::new();
     STUDY.get_or_init(|| {
@@ -157,7 +157,7 @@ fn undisturbed() -> &'static Search {
     })
 }
 
-/// Everything about a trial that must not depend on who trained it, when, and how often.
+/// Everything about a trial that must not depend on which worker trained it, when, and how often.
 fn outcome(trial: &Trial) -> String {
     let rungs: Vec<_> =
         trial.rungs.iter().map(|r| (r.epochs, r.best_epoch, r.select_loss, r.select_auc)).collect();
@@ -190,7 +190,7 @@ fn killed_worker(search: &Search) {
     let printed = ends_well(supervisor);
     assert!(printed.contains("signal: 9") && printed.contains("best: trial"), "{printed}");
     expect_as_undisturbed(search);
-    // Taken over once; nothing was ever claimed beside its holder.
+    // One takeover, and no trial was claimed while another worker held it.
     let trials = search.result().trials;
     assert_eq!(trials.iter().map(|trial| trial.n_takeovers).sum::<usize>(), 1, "{trials:?}");
     for trial in &trials {
@@ -215,8 +215,8 @@ fn a_search_ends_with_a_ranking_a_plot_and_a_configuration_that_trains() {
         std::fs::read_to_string(search.folder().join("figures/tune.svg")).unwrap().contains("select loss")
     );
 
-    // The chosen configuration is whole: alone it trains what the trial trained, without the search, its files and its options. What
-    // was stopped at a rung and went on is what a training without a stop is.
+    // best.yaml alone, without the search's files and options, trains the same weights as the trial. An
+    // interrupted and resumed trial equals an uninterrupted training.
     let file = search.folder().join("best.yaml");
     let mut straight = Command::new(env!("CARGO_BIN_EXE_cxr-trainer"));
     straight.current_dir(repository()).env("OMP_NUM_THREADS", "1").arg("train").arg("--config").arg(&file);
@@ -229,7 +229,7 @@ fn a_search_ends_with_a_ranking_a_plot_and_a_configuration_that_trains() {
     let (found, _) = weights::read(&checkpoint(&trial)).unwrap();
     assert!(expected.iter().all(|(name, tensor)| tensor.equal(&found[name])));
 
-    // And it says why: what it beat at the rung where all were compared, by how much, and what nobody measured.
+    // The file states the reasons: which trials it beat, by how much, and what was not measured.
     let first = &best.comparisons[0];
     let second = result.trials.iter().filter(|trial| trial.number != best.trial);
     let second = second.map(loss_at_first).fold(f64::INFINITY, f64::min);
@@ -265,7 +265,7 @@ fn a_study_keeps_its_definition_and_refuses_unknown_keys() {
     assert!(printed.contains("log_uniform: [low, high]"), "{printed}");
     let printed = with("training.weight_decay: null", "data.select_fraction: { uniform: [0.1, 0.2] }");
     assert!(printed.contains("data.select_fraction is not for a search to choose"), "{printed}");
-    // What failed before anything was trained is corrected in the same study.
+    // A study that failed before any training accepts a correction.
     std::fs::write(search.workbench.config(), config.replace("pretrained", "missing")).unwrap();
     let printed = fail(&mut search.command(&[]));
     assert!(printed.contains("missing.safetensors"), "{printed}");
@@ -292,7 +292,7 @@ fn a_stalled_worker_that_wakes_up_changes_nothing() {
     let supervisor = search.begin("2");
     let process = search.stop_somebody_at_work();
     wait_for("a takeover", || {
-        // It may have been stopped with the lock in its hand; then the study has moved on.
+        // If it was stopped while it held the lock, the study has a new folder.
         let folders = std::fs::read_dir(search.folder().join("store")).unwrap().flatten();
         let texts = folders.filter_map(|entry| std::fs::read_to_string(entry.path().join("study.json")).ok());
         texts.into_iter().any(|text| text.contains("\"n_takeovers\": 1")).then_some(())
@@ -305,7 +305,7 @@ fn a_stalled_worker_that_wakes_up_changes_nothing() {
     assert!(logs.concat().contains("lost to another worker"), "{logs:?}");
 }
 
-/// One process stalls in the middle of an edit; another's goes through meanwhile, and the first is asked again.
+/// One process stalls within an edit. Another's edit succeeds meanwhile, and the first is repeated.
 fn stalled_edit(place: &Place, definition: &Definition) {
     let (mut stalls, mut goes_on) = (place.open().unwrap(), place.open().unwrap());
     stalls.begin(definition).unwrap();

@@ -41,7 +41,6 @@ fn create_model(root: &Path, folder: &Path, name: &str) -> std::io::Result<()> {
     write_meta(root, folder, &meta)
 }
 
-/// Every version of a registered model.
 pub(super) fn versions(root: &Path, model: &str) -> Vec<Registered> {
     let folder = root.join("models").join(model);
     let version = |number: u64| {

@@ -1,5 +1,5 @@
-//! Requests with a bounded duration, the credentials of MLflow's own environment variables, and errors that say who was
-//! asked for what and answered what. Credentials stand in no message.
+//! HTTP with timeouts and with the credentials of MLflow's own environment variables. Errors name the request
+//! and the response, and never show credentials.
 
 use crate::tracking::store::Failure;
 use anyhow::{Context, Result, bail};
@@ -11,14 +11,13 @@ use ureq::Agent;
 use ureq::http::{Method, Request, StatusCode, Uri};
 use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
 
-/// Longest that a connection may take to stand.
+/// Timeout for opening a connection.
 const CONNECT: Duration = Duration::from_secs(5);
-/// A file may take this many times as long as another request.
+/// Uploads may take this many times longer than other requests.
 const UPLOAD_FACTOR: u32 = 4;
-/// This much of an unexpected answer is shown.
+/// How much of an unexpected response is shown.
 const SHOWN_CHARACTERS: usize = 500;
 
-/// One server.
 pub(super) struct Http {
     agent: Agent,
     url: String,
@@ -26,7 +25,7 @@ pub(super) struct Http {
     timeout: Duration,
 }
 
-/// What a server answered, with what it was asked.
+/// A response, with the request it belongs to.
 pub(super) struct Answer {
     asked: String,
     status: StatusCode,
@@ -96,13 +95,13 @@ impl Http {
 }
 
 impl Answer {
-    /// Whether it is MLflow's error of this name.
+    /// Whether it is the MLflow error with this code.
     pub(super) fn is_error(&self, code: &str) -> bool {
         !self.status.is_success()
             && serde_json::from_str::<Value>(&self.text).is_ok_and(|body| body["error_code"] == code)
     }
 
-    /// The body of a success; the body is `null` where it is empty.
+    /// The JSON of a successful response; `null` for an empty body.
     pub(super) fn ok(self) -> Result<Value, Failure> {
         if self.status.is_success() {
             if self.text.trim().is_empty() {
@@ -120,7 +119,8 @@ impl Answer {
             _ => "",
         };
         let what = format!("{}: answered {}: {}{advice}", self.asked, self.status, shown(&self.text));
-        // What the server understood and refuses, it refuses tomorrow too. Everything else may change.
+        // The server understood and rejected the request, so a retry would fail too. Everything else may
+        // change.
         Err(match self.status {
             StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE | StatusCode::UNPROCESSABLE_ENTITY => {
                 Failure::Never(what)
@@ -135,8 +135,8 @@ fn shown(text: &str) -> String {
     one_line.chars().take(SHOWN_CHARACTERS).collect()
 }
 
-/// `MLFLOW_TRACKING_TOKEN`, or `MLFLOW_TRACKING_USERNAME` with `MLFLOW_TRACKING_PASSWORD`; the user goes first, as it
-/// does in MLflow's own client.
+/// `MLFLOW_TRACKING_USERNAME` with `MLFLOW_TRACKING_PASSWORD`, or `MLFLOW_TRACKING_TOKEN`. The user name
+/// takes precedence, as in MLflow's client.
 fn authorization() -> Result<Option<String>> {
     let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     let header = match (variable("MLFLOW_TRACKING_USERNAME"), variable("MLFLOW_TRACKING_PASSWORD")) {
@@ -152,7 +152,7 @@ fn authorization() -> Result<Option<String>> {
     Ok(header)
 }
 
-/// Mozilla's authorities, or those of the file that MLflow's `MLFLOW_TRACKING_SERVER_CERT_PATH` names.
+/// Mozilla's root certificates, or those in the file that MLflow's `MLFLOW_TRACKING_SERVER_CERT_PATH` names.
 fn root_certificates() -> Result<RootCerts> {
     const VARIABLE: &str = "MLFLOW_TRACKING_SERVER_CERT_PATH";
     let Some(file) = std::env::var_os(VARIABLE).filter(|file| !file.is_empty()) else {
@@ -174,7 +174,7 @@ fn root_certificates() -> Result<RootCerts> {
     Ok(RootCerts::new_with_certs(&certificates))
 }
 
-/// Percent-encoding of everything but unreserved characters (RFC 3986) and those of `kept`.
+/// Percent-encodes everything except unreserved characters (RFC 3986) and those in `kept`.
 fn encoded(text: &str, kept: &str) -> String {
     let plain =
         |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) || kept.as_bytes().contains(&byte);

@@ -15,7 +15,8 @@ use densenet::DenseNet121;
 use efficientnet::EfficientNetB0;
 use head::Head;
 pub use head::Outputs;
-use mobilenet::{FirstBlock, MobileNetV2};
+use mobilenet::FirstBlock::{Expanded, Plain};
+use mobilenet::MobileNetV2;
 use resnet::ResNet50;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor, nn};
@@ -63,23 +64,21 @@ impl Architecture {
     /// Path prefixes of the backbone's parameters by stage, starting at the input. `freeze_depth` counts
     /// these stages.
     pub fn stages(self) -> Vec<Vec<String>> {
-        let paths = |paths: &[&str]| paths.iter().map(|path| (*path).to_owned()).collect::<Vec<_>>();
+        let numbered = |n: usize| (0..n).map(|i| vec![format!("features.{i}")]).collect();
+        let named = |stages: [&[&str]; 5]| {
+            stages.map(|paths| paths.iter().map(|path| (*path).to_owned()).collect()).to_vec()
+        };
         match self {
-            Self::MobileNetV2 | Self::MobileNetV2Expanded => {
-                (0..19).map(|i| vec![format!("features.{i}")]).collect()
-            }
-            Self::DenseNet121 => {
-                let stem = paths(&["features.conv0", "features.norm0"]);
-                let block =
-                    |i: usize| vec![format!("features.denseblock{i}"), format!("features.transition{i}")];
-                let last = paths(&["features.denseblock4", "features.norm5"]);
-                [vec![stem], (1..4).map(block).collect(), vec![last]].concat()
-            }
-            Self::ResNet50 => {
-                let stem = paths(&["conv1", "bn1"]);
-                [vec![stem], (1..=4).map(|i| vec![format!("layer{i}")]).collect()].concat()
-            }
-            Self::EfficientNetB0 => (0..9).map(|i| vec![format!("features.{i}")]).collect(),
+            Self::MobileNetV2 | Self::MobileNetV2Expanded => numbered(19),
+            Self::DenseNet121 => named([
+                &["features.conv0", "features.norm0"],
+                &["features.denseblock1", "features.transition1"],
+                &["features.denseblock2", "features.transition2"],
+                &["features.denseblock3", "features.transition3"],
+                &["features.denseblock4", "features.norm5"],
+            ]),
+            Self::ResNet50 => named([&["conv1", "bn1"], &["layer1"], &["layer2"], &["layer3"], &["layer4"]]),
+            Self::EfficientNetB0 => numbered(9),
         }
     }
 
@@ -88,8 +87,7 @@ impl Architecture {
         let stages = self.stages();
         let is_in =
             |path: &String| name.strip_prefix(path.as_str()).is_some_and(|rest| rest.starts_with('.'));
-        let stage = stages.iter().position(|paths| paths.iter().any(is_in));
-        stage.map_or(0, |stage| stages.len() - stage)
+        stages.iter().position(|paths| paths.iter().any(is_in)).map_or(0, |stage| stages.len() - stage)
     }
 
     /// Length of the embedding.
@@ -157,10 +155,8 @@ impl Network {
         let parameters = nn::VarStore::new(device);
         let root = parameters.root();
         let backbone = match architecture {
-            Architecture::MobileNetV2 => Backbone::MobileNetV2(MobileNetV2::new(&root, FirstBlock::Plain)),
-            Architecture::MobileNetV2Expanded => {
-                Backbone::MobileNetV2(MobileNetV2::new(&root, FirstBlock::Expanded))
-            }
+            Architecture::MobileNetV2 => Backbone::MobileNetV2(MobileNetV2::new(&root, Plain)),
+            Architecture::MobileNetV2Expanded => Backbone::MobileNetV2(MobileNetV2::new(&root, Expanded)),
             Architecture::DenseNet121 => Backbone::DenseNet121(DenseNet121::new(&root)),
             Architecture::ResNet50 => Backbone::ResNet50(ResNet50::new(&root)),
             Architecture::EfficientNetB0 => Backbone::EfficientNetB0(EfficientNetB0::new(&root)),
@@ -240,14 +236,8 @@ mod tests {
             tch::manual_seed(3);
             let network = Network::new(architecture, 0.2, Precision::Fp32, Device::Cpu);
             let images = Tensor::rand([2, 1, 96, 96], (Kind::Float, Device::Cpu)) * 255.0;
-            let features = network.features(&images, false).detach().set_requires_grad(true);
-            network.head.logits(&features, false).sum(Kind::Float).backward();
-            // Grad-CAM (Selvaraju et al. 2017): channels weighted by their mean gradient.
-            let weights = features.grad().mean_dim([2i64, 3].as_slice(), true, Kind::Float);
-            let grad_cam = (weights * &features).sum_dim_intlist([1i64].as_slice(), true, Kind::Float);
-            let n_positions = (features.size()[2] * features.size()[3]) as f64;
             let cam = network.outputs(&images).cam;
-            let difference = (grad_cam * n_positions - &cam).abs().max().double_value(&[]);
+            let difference = (network.grad_cam(&images) - &cam).abs().max().double_value(&[]);
             let largest = cam.abs().max().double_value(&[]);
             assert!(difference < 1e-4 * largest.max(1.0), "{}: {difference}", architecture.name());
         }

@@ -4,7 +4,9 @@
 //! command never waits for a server that is slow or down: unsent events stay in the spool for the next
 //! command on the run, or for `cxr-trainer track`.
 
+pub mod conflicts;
 pub mod delivery;
+pub mod delivery_status;
 pub mod event;
 mod folder;
 pub mod parameters;
@@ -13,9 +15,7 @@ mod results;
 mod sender;
 mod server;
 pub mod spool;
-pub mod standing;
 pub mod store;
-pub mod taken;
 
 pub use event::{Event, ModelVersion, Number, Status};
 
@@ -27,7 +27,7 @@ use crate::run::RunDirectory;
 use crate::run::environment::{Environment, git_commit};
 use crate::run::verdict::Verdict;
 use anyhow::{Context, Result};
-use event::{Texts, VERDICT_TAG, now_ms};
+use event::{StringMap, VERDICT_TAG, now_ms};
 use results::ResultFile;
 use sender::{Courier, Sender};
 use serde::Serialize;
@@ -57,8 +57,8 @@ pub struct Tracker {
 #[derive(Debug, Default)]
 struct Known {
     begun: bool,
-    parameters: Texts,
-    tags: Texts,
+    parameters: StringMap,
+    tags: StringMap,
     artefacts: BTreeMap<String, String>,
     /// Metrics outside of epochs, with the time of their last value.
     figures: BTreeMap<String, i64>,
@@ -104,7 +104,7 @@ impl Tracker {
             }
             Err(error) => say(format!("tracking: the configuration: {error}")),
         }
-        let mut tags = Texts::new();
+        let mut tags = StringMap::new();
         tags.extend(config.digest().ok().map(|digest| ("config_sha256".to_owned(), digest)));
         if let Ok(Some(folds)) = Folds::load(&run.folds()) {
             tags.extend(folds.digest().ok().map(|digest| ("split_sha256".to_owned(), digest)));
@@ -157,9 +157,10 @@ impl Tracker {
     }
 
     /// Adds parameters. MLflow does not allow changes, so a changed value becomes the tag `changed.<name>`.
-    pub fn parameters(&mut self, values: Texts) {
+    pub fn parameters(&mut self, values: StringMap) {
         let known = &self.known.parameters;
-        let (old, new): (Texts, Texts) = values.into_iter().partition(|(key, _)| known.contains_key(key));
+        let (old, new): (StringMap, StringMap) =
+            values.into_iter().partition(|(key, _)| known.contains_key(key));
         let changed = old.into_iter().filter(|(key, value)| known[key] != *value);
         let changed = changed.map(|(key, value)| (format!("changed.{key}"), value)).collect();
         if !new.is_empty() {
@@ -168,7 +169,7 @@ impl Tracker {
         self.tags(changed);
     }
 
-    pub fn tags(&mut self, mut values: Texts) {
+    pub fn tags(&mut self, mut values: StringMap) {
         values.retain(|key, value| self.known.tags.get(key) != Some(&*value));
         if !values.is_empty() {
             self.say(&[Event::Tags { values }]);
@@ -304,9 +305,9 @@ fn epoch_values(epoch: &impl Serialize) -> BTreeMap<String, Number> {
 }
 
 /// Source, user, commit and versions, under MLflow's tag names where it has them.
-fn run_tags(folder: &Path) -> Texts {
+fn run_tags(folder: &Path) -> StringMap {
     let environment = Environment::load(folder).ok().flatten();
-    let mut tags = Texts::from([
+    let mut tags = StringMap::from([
         ("mlflow.source.name".to_owned(), "cxr-trainer".to_owned()),
         ("mlflow.source.type".to_owned(), "LOCAL".to_owned()),
         ("mlflow.user".to_owned(), std::env::var("USER").unwrap_or_else(|_| "unknown".to_owned())),

@@ -49,7 +49,7 @@ pub fn train_to(config: &Config, run: &RunDirectory, device: Device, last_epoch:
     let loader = loader(config, &index, &folds)?;
     let recipe = Recipe { acceptance: config.acceptance, preprocess: config.preprocess };
     let select = Pixels::of_fold(config, &index, &folds, Fold::Select, &recipe)?;
-    let loss = WeightedLoss::new(&loader.pixels.positive(), config.training.loss);
+    let criterion = WeightedLoss::new(&loader.pixels.positive(), config.training.loss);
     let progress =
         Progress { config_sha256: config.digest()?, folds_sha256: folds.digest()?, history: Vec::new() };
     let mut state = initial_state(config, progress, loader.n_batches(), device)?;
@@ -63,14 +63,14 @@ pub fn train_to(config: &Config, run: &RunDirectory, device: Device, last_epoch:
     while state.progress.epochs() < training.epochs.min(last_epoch)
         && state.progress.epochs_without_improvement(training.head_first_epochs) < training.patience
     {
-        let mut metrics = train_epoch(config, &loader, &loss, &mut state, device)?;
+        let mut metrics = train_epoch(config, &loader, &criterion, &mut state, device)?;
         let logits = score(&state.average, &select, device, "select")?.logits;
         let positive = select.positive();
         metrics.select_auc = cxr::analysis::scoring::roc::auc(&logits, &positive)
-            .context("the select fold holds one class")?;
-        metrics.select_loss = loss.of_fold(&logits, &positive);
+            .context("the select fold holds a single class")?;
+        metrics.select_loss = criterion.fold_loss(&logits, &positive);
         state.progress.history.push(metrics);
-        record(run, &state)?;
+        save_epoch(run, &state)?;
         tracker.epochs(&state.progress.history);
     }
     tracker.finish(Status::Finished);
@@ -102,8 +102,8 @@ fn train_epoch(
     for (batch, step) in loader.epoch(epoch).zip(first_step..) {
         let batch = batch?;
         let (images, labels) = mixup.blend(batch.images(device)?, batch.labels(device));
-        let (loss, rate_of_step) = make_step(config, criterion, state, (&images, &labels), (step, n_steps));
-        rate = rate_of_step;
+        let loss;
+        (loss, rate) = train_step(config, criterion, state, (&images, &labels), (step, n_steps));
         ensure!(loss.is_finite(), "the loss is {loss} at step {step}: lower trainer.training.learning_rate");
         loss_sum += loss;
         meter.advance(batch.len(), || format!("loss {:.4}", loss_sum / (step - first_step + 1) as f64));
@@ -121,7 +121,7 @@ fn train_epoch(
 
 /// Trains on one batch: float32 images `[N, 1, H, W]` and labels `[N, 1]`. Steps count from 0. Returns the
 /// loss and the learning rate.
-pub(crate) fn make_step(
+pub(crate) fn train_step(
     config: &Config,
     criterion: &WeightedLoss,
     state: &mut State,
@@ -130,7 +130,7 @@ pub(crate) fn make_step(
 ) -> (f64, f64) {
     let training = &config.training;
     let logits = state.network.logits(images, true);
-    let loss = criterion.of_batch(&logits, labels);
+    let loss = criterion.batch_loss(&logits, labels);
     state.optimiser.zero_grad();
     loss.backward();
     let rate = learning_rate(step, n_steps, training.learning_rate, training.warmup_fraction);
@@ -141,11 +141,14 @@ pub(crate) fn make_step(
 }
 
 /// Saves the best weights before the checkpoint, so that no checkpoint refers to weights that are missing.
-fn record(run: &RunDirectory, state: &State) -> Result<()> {
+fn save_epoch(run: &RunDirectory, state: &State) -> Result<()> {
     let history = &state.progress.history;
     let Some(last) = history.last() else { return Ok(()) };
     if state.progress.best().is_some_and(|best| best.epoch == last.epoch) {
-        files::write_atomically(&run.best_weights(), &encode(&state.average.named_tensors(), note(last)?)?)?;
+        files::write_atomically(
+            &run.best_weights(),
+            &encode(&state.average.named_tensors(), weights_metadata(last)?)?,
+        )?;
     }
     state.save(&run.checkpoint())?;
     files::write_atomically(&run.file("metrics.csv"), &curves::csv(history)?)?;
@@ -159,12 +162,12 @@ fn record(run: &RunDirectory, state: &State) -> Result<()> {
 }
 
 /// The metadata of the best weights. It leaves out the speed, which differs between runs with the same seed.
-fn note(epoch: &EpochMetrics) -> Result<String> {
-    let mut note = serde_json::to_value(epoch)?;
-    if let Some(fields) = note.as_object_mut() {
+fn weights_metadata(epoch: &EpochMetrics) -> Result<String> {
+    let mut metadata = serde_json::to_value(epoch)?;
+    if let Some(fields) = metadata.as_object_mut() {
         fields.remove("images_per_second");
     }
-    Ok(note.to_string())
+    Ok(metadata.to_string())
 }
 
 pub(crate) fn loader(config: &Config, index: &Index, folds: &Folds) -> Result<Loader> {

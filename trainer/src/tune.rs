@@ -9,7 +9,7 @@
 
 pub mod directory;
 pub mod files;
-pub mod place;
+pub mod location;
 pub mod plots;
 pub mod postgres;
 pub mod reasons;
@@ -30,12 +30,12 @@ use crate::data::index::Index;
 use crate::files::create_own_folder;
 use crate::progress::say;
 use anyhow::Result;
-use place::Place;
-use study::{Begun, Definition};
+use location::StoreLocation;
+use study::{BeginOutcome, Definition};
 
 /// Creates or reopens a study after validating the bounds of its search space. A study without trained trials
 /// accepts a new definition.
-pub fn begin(config: &Config, study: &StudyDirectory, place: &Place) -> Result<()> {
+pub fn begin(config: &Config, study: &StudyDirectory, location: &StoreLocation) -> Result<()> {
     for (key, range) in config.tune.ranges() {
         let [low, high] = range.interval();
         for position in [low, f64::midpoint(low, high), high] {
@@ -44,11 +44,8 @@ pub fn begin(config: &Config, study: &StudyDirectory, place: &Place) -> Result<(
     }
     create_own_folder(study.path())?;
     let index = Index::of(config)?;
-    if place.open()?.begin(&Definition::of(config, &index)?)? == Begun::Anew {
-        say(format!(
-            "{}: no trial was trained yet, so the study begins with the new values",
-            study.path().display()
-        ));
+    if location.open()?.begin(&Definition::of(config, &index)?)? == BeginOutcome::Reset {
+        say(format!("{}: no trial was trained yet: starts over with the new values", study.path().display()));
         study.remove_trials()?;
     }
     Ok(())

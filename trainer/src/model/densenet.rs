@@ -1,6 +1,6 @@
 //! DenseNet-121 (Huang et al. 2017) under torchvision's parameter names.
 
-use super::layers::{Conv, ConvNorm, ConvShape, Norm, halve};
+use super::layers::{Conv, ConvNorm, ConvShape, Norm, avg_pool_2x2};
 use tch::{Tensor, nn};
 
 pub const BLOCKS: [i64; 4] = [6, 12, 24, 16];
@@ -42,7 +42,7 @@ struct Transition {
 
 impl Transition {
     fn forward(&self, x_nchw: &Tensor, train: bool) -> Tensor {
-        halve(&self.conv.forward(&self.norm.forward(x_nchw, train).relu()))
+        avg_pool_2x2(&self.conv.forward(&self.norm.forward(x_nchw, train).relu()))
     }
 }
 
@@ -70,9 +70,8 @@ impl DenseNet121 {
                 let path = &features / format!("transition{number}");
                 let norm = Norm::new(&(&path / "norm"), channels);
                 let shape = ConvShape::dense(channels, channels / 2, 1).fan_in();
-                let conv = Conv::new(&(&path / "conv"), shape);
-                channels /= 2;
-                Transition { norm, conv }
+                channels = shape.outputs;
+                Transition { norm, conv: Conv::new(&(&path / "conv"), shape) }
             });
             blocks.push((layers, transition));
         }

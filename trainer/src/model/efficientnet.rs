@@ -1,6 +1,6 @@
 //! EfficientNet-B0 (Tan and Le 2019) under torchvision's parameter names, without stochastic depth.
 
-use super::layers::{ConvNorm, ConvShape, fresh};
+use super::layers::{ConvNorm, ConvShape, kaiming_init};
 use tch::nn::init::FanInOut;
 use tch::{Kind, Tensor, nn};
 
@@ -35,8 +35,7 @@ impl BlockShape {
 
     /// Channels after the squeeze: a quarter of the block's input.
     pub const fn squeezed(&self) -> i64 {
-        let quarter = self.inputs / 4;
-        if quarter > 0 { quarter } else { 1 }
+        self.inputs / 4
     }
 }
 
@@ -79,7 +78,7 @@ struct Excitation {
 impl Excitation {
     fn new(path: &nn::Path, channels: i64, squeezed: i64) -> Self {
         let config = nn::ConvConfig {
-            ws_init: fresh(FanInOut::FanOut),
+            ws_init: kaiming_init(FanInOut::FanOut),
             bs_init: nn::Init::Const(0.0),
             ..Default::default()
         };
@@ -106,10 +105,7 @@ struct Block {
 impl Block {
     fn new(root: &nn::Path, shape: &BlockShape) -> Self {
         let path = shape.path.split('.').fold(root.clone(), |path, part| &path / part);
-        let unit = |index: usize, shape| {
-            let unit = &path / index;
-            ConvNorm::new(&(&unit / 0), &(&unit / 1), shape)
-        };
+        let unit = |index: usize, shape| ConvNorm::sequential(&(&path / index), shape);
         let first = usize::from(shape.expands());
         Self {
             expand: shape.expands().then(|| unit(0, ConvShape::dense(shape.inputs, shape.hidden, 1))),
@@ -141,10 +137,7 @@ pub struct EfficientNetB0 {
 impl EfficientNetB0 {
     pub fn new(path: &nn::Path) -> Self {
         let features = path / "features";
-        let unit = |index: usize, shape| {
-            let unit = &features / index;
-            ConvNorm::new(&(&unit / 0), &(&unit / 1), shape)
-        };
+        let unit = |index: usize, shape| ConvNorm::sequential(&(&features / index), shape);
         Self {
             stem: unit(0, ConvShape::dense(3, STEM, 3).stride(2)),
             blocks: blocks().iter().map(|shape| Block::new(path, shape)).collect(),

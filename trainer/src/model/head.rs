@@ -44,11 +44,8 @@ impl Head {
         let embedding = global_average(features_nchw);
         let logits = embedding.apply(&self.classifier);
         let direction = self.classifier.ws.view([1, -1, 1, 1]);
-        let cam = (features_nchw.to_kind(Kind::Float) * direction).sum_dim_intlist(
-            [1i64].as_slice(),
-            true,
-            Kind::Float,
-        );
+        let weighted = features_nchw.to_kind(Kind::Float) * direction;
+        let cam = weighted.sum_dim_intlist([1i64].as_slice(), true, Kind::Float);
         Outputs { logits, cam, embedding }
     }
 }

@@ -22,7 +22,7 @@ pub struct ConvShape {
 
 /// torchvision's initial weights of a convolution: normal, with the deviation of He et al. 2015. The
 /// architecture chooses the fan: outputs, or inputs in DenseNet.
-pub const fn fresh(fan: FanInOut) -> nn::Init {
+pub const fn kaiming_init(fan: FanInOut) -> nn::Init {
     nn::Init::Kaiming { dist: NormalOrUniform::Normal, fan, non_linearity: NonLinearity::ReLU }
 }
 
@@ -56,7 +56,7 @@ pub struct Conv {
 impl Conv {
     pub fn new(path: &nn::Path, shape: ConvShape) -> Self {
         let size = [shape.outputs, shape.inputs / shape.groups, shape.kernel, shape.kernel];
-        let weight = path.var("weight", &size, fresh(shape.fan));
+        let weight = path.var("weight", &size, kaiming_init(shape.fan));
         Self { weight, shape }
     }
 
@@ -98,13 +98,18 @@ impl ConvNorm {
         Self { conv: Conv::new(conv, shape), norm: Norm::new(norm, shape.outputs) }
     }
 
+    /// Registers the convolution under `path / 0` and the normalisation under `path / 1`.
+    pub fn sequential(path: &nn::Path, shape: ConvShape) -> Self {
+        Self::new(&(path / 0), &(path / 1), shape)
+    }
+
     pub fn forward(&self, x_nchw: &Tensor, train: bool) -> Tensor {
         self.norm.forward(&self.conv.forward(x_nchw), train)
     }
 }
 
 /// `avg_pool2d_default` of tch 0.24 sums instead: it passes a divisor of 1.
-pub fn halve(x_nchw: &Tensor) -> Tensor {
+pub fn avg_pool_2x2(x_nchw: &Tensor) -> Tensor {
     x_nchw.avg_pool2d([2, 2], [2, 2], [0, 0], false, true, None::<i64>)
 }
 

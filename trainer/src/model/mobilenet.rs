@@ -72,10 +72,7 @@ struct Block {
 impl Block {
     fn new(path: &nn::Path, shape: BlockShape) -> Self {
         let conv = path / "conv";
-        let unit = |index: usize, conv_shape| {
-            let unit = &conv / index;
-            ConvNorm::new(&(&unit / 0), &(&unit / 1), conv_shape)
-        };
+        let unit = |index: usize, conv_shape| ConvNorm::sequential(&(&conv / index), conv_shape);
         let expand = shape.expands.then(|| unit(0, ConvShape::dense(shape.inputs, shape.hidden, 1)));
         let next = usize::from(shape.expands);
         let depthwise = unit(next, ConvShape::depthwise(shape.hidden, shape.stride));
@@ -104,10 +101,7 @@ pub struct MobileNetV2 {
 impl MobileNetV2 {
     pub fn new(path: &nn::Path, first: FirstBlock) -> Self {
         let features = path / "features";
-        let unit = |index: usize, shape| {
-            let unit = &features / index;
-            ConvNorm::new(&(&unit / 0), &(&unit / 1), shape)
-        };
+        let unit = |index: usize, shape| ConvNorm::sequential(&(&features / index), shape);
         let shapes = blocks(first);
         let stem = unit(0, ConvShape::dense(3, STEM, 3).stride(2));
         let last = unit(shapes.len() + 1, ConvShape::dense(320, FEATURES, 1));

@@ -67,12 +67,10 @@ impl Block {
         let unit = |i: usize, shape| {
             ConvNorm::new(&(&path / format!("conv{i}")), &(&path / format!("bn{i}")), shape)
         };
-        let downsample = &path / "downsample";
+        let projection = || ConvNorm::sequential(&(&path / "downsample"), shape.projection());
         Self {
             convolutions: [unit(1, first), unit(2, second), unit(3, third)],
-            shortcut: shape
-                .projects
-                .then(|| ConvNorm::new(&(&downsample / 0), &(&downsample / 1), shape.projection())),
+            shortcut: shape.projects.then(projection),
         }
     }
 

@@ -11,7 +11,7 @@ use tch::{Device, Kind, Tensor};
 pub type NamedTensors = BTreeMap<String, Tensor>;
 
 /// The metadata key for the text that [`encode`] takes.
-const NOTE: &str = "cxr";
+const METADATA_KEY: &str = "cxr";
 
 impl Network {
     /// Parameters and buffers, sharing storage with the network.
@@ -40,51 +40,51 @@ impl Network {
 struct Source {
     tensors: NamedTensors,
     /// Types of the tensors that are not float32.
-    others: BTreeMap<String, Dtype>,
-    note: Option<String>,
+    other_types: BTreeMap<String, Dtype>,
+    metadata: Option<String>,
 }
 
 impl Source {
     fn read(file: &Path) -> Result<Self> {
         let bytes = std::fs::read(file).with_context(|| format!("{}: cannot be read", file.display()))?;
-        Self::decode(&bytes).with_context(|| format!("{}: cannot be used", file.display()))
+        Self::decode(&bytes).with_context(|| format!("{}: not a safetensors file", file.display()))
     }
 
     fn decode(bytes: &[u8]) -> Result<Self> {
         let (_, header) = SafeTensors::read_metadata(bytes)?;
-        let note = header.metadata().as_ref().and_then(|metadata| metadata.get(NOTE).cloned());
-        let (mut tensors, mut others) = (NamedTensors::new(), BTreeMap::new());
+        let metadata = header.metadata().as_ref().and_then(|metadata| metadata.get(METADATA_KEY).cloned());
+        let (mut tensors, mut other_types) = (NamedTensors::new(), BTreeMap::new());
         for (name, view) in SafeTensors::deserialize(bytes)?.iter() {
             if view.dtype() == Dtype::F32 {
                 let shape: Vec<i64> = view.shape().iter().map(|side| *side as i64).collect();
                 tensors.insert(name.to_owned(), Tensor::from_data_size(view.data(), &shape, Kind::Float));
             } else {
-                others.insert(name.to_owned(), view.dtype());
+                other_types.insert(name.to_owned(), view.dtype());
             }
         }
-        Ok(Self { tensors, others, note })
+        Ok(Self { tensors, other_types, metadata })
     }
 
     fn remove(&mut self, is_removed: impl Fn(&str) -> bool) -> Vec<String> {
-        let names = self.tensors.keys().chain(self.others.keys());
+        let names = self.tensors.keys().chain(self.other_types.keys());
         let removed: Vec<String> = names.filter(|name| is_removed(name)).cloned().collect();
         self.tensors.retain(|name, _| !is_removed(name));
-        self.others.retain(|name, _| !is_removed(name));
+        self.other_types.retain(|name, _| !is_removed(name));
         removed
     }
 
     fn copy_into(&self, target: &NamedTensors) -> Result<()> {
         let wrong_type = |(name, dtype): (&String, &Dtype)| format!("  {name}: is {dtype:?}, expected F32");
-        let mut mismatches: Vec<String> = self.others.iter().map(wrong_type).collect();
+        let mut mismatches: Vec<String> = self.other_types.iter().map(wrong_type).collect();
         for (name, tensor) in target {
-            match self.tensors.get(name) {
-                Some(found) if found.size() == tensor.size() => {}
+            let expected = tensor.size();
+            match self.tensors.get(name).map(Tensor::size) {
+                Some(found) if found == expected => {}
                 Some(found) => {
-                    let (found, expected) = (found.size(), tensor.size());
                     mismatches.push(format!("  {name}: has shape {found:?}, expected {expected:?}"));
                 }
-                None if self.others.contains_key(name) => {}
-                None => mismatches.push(format!("  {name}: missing, expected {:?}", tensor.size())),
+                None if self.other_types.contains_key(name) => {}
+                None => mismatches.push(format!("  {name}: missing, expected {expected:?}")),
             }
         }
         let left_over = self.tensors.keys().filter(|name| !target.contains_key(*name));
@@ -101,11 +101,11 @@ impl Source {
 /// Copies every tensor of `source` to the one of the same name in `target`; nothing on any mismatch.
 pub fn copy(source: &NamedTensors, target: &NamedTensors) -> Result<()> {
     let tensors = source.iter().map(|(name, tensor)| (name.clone(), tensor.shallow_clone())).collect();
-    Source { tensors, others: BTreeMap::new(), note: None }.copy_into(target)
+    Source { tensors, other_types: BTreeMap::new(), metadata: None }.copy_into(target)
 }
 
 /// A safetensors file of float32 tensors with a text in its metadata.
-pub fn encode(tensors: &NamedTensors, note: String) -> Result<Vec<u8>> {
+pub fn encode(tensors: &NamedTensors, metadata: String) -> Result<Vec<u8>> {
     let mut bytes = Vec::with_capacity(tensors.len());
     for (name, tensor) in tensors {
         ensure!(tensor.kind() == Kind::Float, "{name}: is {:?}, expected float32", tensor.kind());
@@ -119,13 +119,14 @@ pub fn encode(tensors: &NamedTensors, note: String) -> Result<Vec<u8>> {
             Ok((*name, TensorView::new(Dtype::F32, shape.clone(), data)?))
         })
         .collect::<Result<Vec<_>>>()?;
-    Ok(safetensors::serialize(views, Some(HashMap::from([(NOTE.to_owned(), note)])))?)
+    Ok(safetensors::serialize(views, Some(HashMap::from([(METADATA_KEY.to_owned(), metadata)])))?)
 }
 
 /// The float32 tensors of a file and the text of its metadata, if any.
 pub fn read(file: &Path) -> Result<(NamedTensors, Option<String>)> {
-    let Source { tensors, others, note } = Source::read(file)?;
-    let others: Vec<String> = others.iter().map(|(name, dtype)| format!("{name} is {dtype:?}")).collect();
-    ensure!(others.is_empty(), "{}: not float32: {}", file.display(), others.join(", "));
-    Ok((tensors, note))
+    let Source { tensors, other_types, metadata } = Source::read(file)?;
+    let other_types: Vec<String> =
+        other_types.iter().map(|(name, dtype)| format!("{name} is {dtype:?}")).collect();
+    ensure!(other_types.is_empty(), "{}: not float32: {}", file.display(), other_types.join(", "));
+    Ok((tensors, metadata))
 }

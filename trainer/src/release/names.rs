@@ -5,7 +5,7 @@ use crate::bundle::version::{Bump, InPlace, expected};
 use crate::config::Config;
 use crate::data::index::Index;
 use crate::run::RunDirectory;
-use crate::tracking::taken::{Wanted, taken};
+use crate::tracking::conflicts::{RequestedVersion, name_conflicts};
 use anyhow::{Result, bail};
 use std::path::Path;
 
@@ -66,8 +66,11 @@ impl Names<'_> {
         if !self.registers {
             return Ok(());
         }
-        let conflicts =
-            taken(&config.tracking, &run.file(""), &Wanted { bundle: &export.name, version: &version })?;
+        let conflicts = name_conflicts(
+            &config.tracking,
+            &run.file(""),
+            &RequestedVersion { bundle: &export.name, version: &version },
+        )?;
         if conflicts.is_empty() { Ok(()) } else { bail!("{}", conflicts.join("; ")) }
     }
 }

@@ -7,11 +7,11 @@ use crate::progress::say;
 use crate::run::verdict;
 use crate::tracking::Tracker;
 use crate::tracking::delivery;
+use crate::tracking::delivery_status::DeliveryStatus;
 use crate::tracking::event::{
-    ANSWERS_TAG, BUNDLE_TAG, GRAPH_TAG, ModelVersion, NAME_TAG, Texts, VERDICT_TAG, VERSION_TAG,
+    ANSWERS_TAG, BUNDLE_TAG, GRAPH_TAG, ModelVersion, NAME_TAG, StringMap, VERDICT_TAG, VERSION_TAG,
 };
-use crate::tracking::standing::Standing;
-use crate::tracking::store::{self, Failure, contradicts};
+use crate::tracking::store::{self, DeliveryError, contradicts};
 use anyhow::{Context, Result, bail};
 use cxr::bundle::Bundle;
 use serde::{Deserialize, Serialize};
@@ -27,7 +27,7 @@ pub struct Registered {
     model: String,
     /// Its number there.
     number: String,
-    tags: Texts,
+    tags: StringMap,
 }
 
 impl Registered {
@@ -44,12 +44,12 @@ impl fmt::Display for Registered {
 }
 
 /// Every version of the registered model.
-pub fn registered(config: &Tracking) -> Result<Vec<Registered>, Failure> {
-    let mut store = delivery::open(config).map_err(|error| Failure::Later(format!("{error:#}")))?;
+pub fn registered(config: &Tracking) -> Result<Vec<Registered>, DeliveryError> {
+    let mut store = delivery::open(config).map_err(|error| DeliveryError::Retryable(format!("{error:#}")))?;
     let target = store.target().to_owned();
     let versions = store.versions(&config.registered_model)?.into_iter();
     Ok(versions
-        .map(|store::Registered { number, tags, .. }| Registered {
+        .map(|store::RegisteredVersion { number, tags, .. }| Registered {
             target: target.clone(),
             model: config.registered_model.clone(),
             number,
@@ -90,33 +90,33 @@ pub fn register(
     let mut tracker = Tracker::at(config, run_folder, run_name);
     tracker.register(model_version(config, &folder, bundle)?);
     drop(tracker);
-    let standing = Standing::read(config, run_folder)?;
-    let number = standing.delivered.versions.get(bundle.digest()).cloned();
-    let (manifest, target) = (bundle.manifest(), &standing.target);
+    let status = DeliveryStatus::read(config, run_folder)?;
+    let number = status.delivered.versions.get(bundle.digest()).cloned();
+    let (manifest, target) = (bundle.manifest(), &status.target);
     match &number {
         Some(number) => say(format!(
             "registered {} {} as version {number} of {}, alias {}, in {target}",
             manifest.name, manifest.version, config.registered_model, config.alias
         )),
-        None if standing.n_waiting > 0 => say(format!(
+        None if status.n_waiting > 0 => say(format!(
             "not registered yet: {} events wait for {target} in {}; `cxr-trainer track` sends them",
-            standing.n_waiting,
-            standing.spool.display()
+            status.n_waiting,
+            status.spool.display()
         )),
-        None => bail!("{}", standing.delivered.refused.last().map_or("not registered", String::as_str)),
+        None => bail!("{}", status.delivered.refused.last().map_or("not registered", String::as_str)),
     }
     Ok(Registration {
         model: config.registered_model.clone(),
         alias: config.alias.clone(),
         number,
-        target: standing.target,
+        target: status.target,
     })
 }
 
 fn model_version(config: &Tracking, folder: &Path, bundle: &Bundle) -> Result<ModelVersion> {
     let (manifest, (_, variant)) = (bundle.manifest(), bundle.variant(None)?);
     let graph_sha256 = manifest.files[&variant.file].sha256.clone();
-    let mut tags = Texts::from([
+    let mut tags = StringMap::from([
         (VERSION_TAG.to_owned(), manifest.version.clone()),
         (BUNDLE_TAG.to_owned(), bundle.digest().to_owned()),
         (GRAPH_TAG.to_owned(), graph_sha256.clone()),

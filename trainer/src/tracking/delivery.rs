@@ -5,7 +5,7 @@ use super::folder::Folder;
 use super::privacy;
 use super::server::Server;
 use super::spool::Delivered;
-use super::store::{Failure, NewRun, Store};
+use super::store::{DeliveryError, NewRun, Store};
 use crate::bundle;
 use crate::config::Tracking;
 use cxr::bundle::{MANIFEST, SIGNATURE};
@@ -30,7 +30,7 @@ pub fn deliver(
     delivered: &mut Delivered,
     (run_folder, patient_level): (&Path, bool),
     event: &Event,
-) -> Result<(), Failure> {
+) -> Result<(), DeliveryError> {
     if let Event::Run { id, name, time_ms, tags } = event {
         let mut tags = tags.clone();
         tags.insert(RUN_TAG.to_owned(), id.clone());
@@ -38,7 +38,9 @@ pub fn deliver(
         return Ok(());
     }
     let run = delivered.run.clone().ok_or_else(|| {
-        Failure::Never("the spool does not begin with the run, which must have been there before".into())
+        DeliveryError::Permanent(
+            "the spool does not begin with the run, which must have been there before".into(),
+        )
     })?;
     match event {
         Event::Run { .. } => Ok(()),
@@ -49,12 +51,12 @@ pub fn deliver(
         }
         // The event may have been spooled under a configuration that allowed it.
         Event::Artefact { name, .. } if !patient_level && privacy::is_patient_level(name) => {
-            Err(Failure::Never(privacy::refusal(name)))
+            Err(DeliveryError::Permanent(privacy::refusal(name)))
         }
         Event::Artefact { name, file, .. } => {
             let path = run_folder.join(file);
             let bytes = std::fs::read(&path).map_err(|error| {
-                Failure::Never(format!("{}: cannot be read any more: {error}", path.display()))
+                DeliveryError::Permanent(format!("{}: cannot be read any more: {error}", path.display()))
             })?;
             store.artefact(&run, name, &bytes)
         }
@@ -70,14 +72,14 @@ pub fn deliver(
 fn in_chunks<V>(
     values: &BTreeMap<String, V>,
     size: usize,
-    mut send: impl FnMut(&[(&String, &V)]) -> Result<(), Failure>,
-) -> Result<(), Failure> {
+    mut send: impl FnMut(&[(&String, &V)]) -> Result<(), DeliveryError>,
+) -> Result<(), DeliveryError> {
     values.iter().collect::<Vec<_>>().chunks(size).try_for_each(&mut send)
 }
 
 /// Uploads the bundle to a folder named by its digest, so that no later bundle replaces it, and registers it.
-fn register(store: &mut dyn Store, run: &str, version: &ModelVersion) -> Result<String, Failure> {
-    let name = |what: String| Failure::Never(format!("{}: {what}", version.folder.display()));
+fn register(store: &mut dyn Store, run: &str, version: &ModelVersion) -> Result<String, DeliveryError> {
+    let name = |what: String| DeliveryError::Permanent(format!("{}: {what}", version.folder.display()));
     let read = |file: &str| std::fs::read(version.folder.join(file));
     let bundle = bundle::read(&version.folder, None).map_err(|error| name(error.to_string()))?;
     if bundle.digest() != version.bundle_sha256 {

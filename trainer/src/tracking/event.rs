@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use time::OffsetDateTime;
 
 /// Names and values of tags or parameters.
-pub type Texts = BTreeMap<String, String>;
+pub type StringMap = BTreeMap<String, String>;
 
 /// One line of the spool. It is self-contained and idempotent: sending it twice changes nothing.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -21,15 +21,15 @@ pub enum Event {
         /// Milliseconds since 1970.
         time_ms: i64,
         /// Tags at creation.
-        tags: Texts,
+        tags: StringMap,
     },
     /// A parameter is recorded once and never changed.
     Parameters {
-        values: Texts,
+        values: StringMap,
     },
     /// Later values replace earlier ones.
     Tags {
-        values: Texts,
+        values: StringMap,
     },
     /// Values measured at one time (milliseconds since 1970). Step 0 stands for no epoch.
     Metrics {
@@ -66,7 +66,7 @@ pub struct ModelVersion {
     /// Graph of the default variant. A semantic version has only one.
     pub graph_sha256: String,
     /// Includes the tags named below.
-    pub tags: Texts,
+    pub tags: StringMap,
 }
 
 pub const VERSION_TAG: &str = "cxr_version";

@@ -5,7 +5,7 @@ mod meta;
 mod registry;
 
 use super::event::{ModelVersion, Number, Status};
-use super::store::{Failure, NewRun, Registered, Store};
+use super::store::{DeliveryError, NewRun, RegisteredVersion, Store};
 use crate::files;
 use anyhow::{Context, Result};
 use cxr::bundle::sha256_hex;
@@ -59,16 +59,16 @@ impl Folder {
         Ok(folder)
     }
 
-    fn run_folder(&self, run: &str) -> Result<PathBuf, Failure> {
+    fn run_folder(&self, run: &str) -> Result<PathBuf, DeliveryError> {
         self.experiment().map(|folder| folder.join(run)).map_err(|error| self.failed(&error))
     }
 
-    fn failed(&self, error: &std::io::Error) -> Failure {
-        Failure::Later(format!("{}: {error}", self.target))
+    fn failed(&self, error: &std::io::Error) -> DeliveryError {
+        DeliveryError::Retryable(format!("{}: {error}", self.target))
     }
 
     /// Writes one small file per value, as MLflow does for parameters and tags.
-    fn texts(&self, run: &str, kind: &str, values: &[(&String, &String)]) -> Result<(), Failure> {
+    fn texts(&self, run: &str, kind: &str, values: &[(&String, &String)]) -> Result<(), DeliveryError> {
         let folder = self.run_folder(run)?.join(kind);
         values
             .iter()
@@ -82,17 +82,17 @@ impl Store for Folder {
         &self.target
     }
 
-    fn check_experiment(&mut self) -> Result<(), Failure> {
+    fn check_experiment(&mut self) -> Result<(), DeliveryError> {
         Ok(())
     }
 
-    fn versions(&mut self, model: &str) -> Result<Vec<Registered>, Failure> {
+    fn versions(&mut self, model: &str) -> Result<Vec<RegisteredVersion>, DeliveryError> {
         Ok(registry::versions(&self.root, model))
     }
 
-    fn run(&mut self, run: &NewRun) -> Result<String, Failure> {
+    fn run(&mut self, run: &NewRun) -> Result<String, DeliveryError> {
         let folder = self.run_folder(run.id)?;
-        files::keep_out_of_git(&self.root).map_err(|error| Failure::Later(format!("{error:#}")))?;
+        files::keep_out_of_git(&self.root).map_err(|error| DeliveryError::Retryable(format!("{error:#}")))?;
         let create = || -> std::io::Result<()> {
             for part in ["metrics", "params", "tags", "artifacts"] {
                 std::fs::create_dir_all(folder.join(part))?;
@@ -123,11 +123,11 @@ impl Store for Folder {
         Ok(run.id.to_owned())
     }
 
-    fn parameters(&mut self, run: &str, values: &[(&String, &String)]) -> Result<(), Failure> {
+    fn parameters(&mut self, run: &str, values: &[(&String, &String)]) -> Result<(), DeliveryError> {
         self.texts(run, "params", values)
     }
 
-    fn tags(&mut self, run: &str, values: &[(&String, &String)]) -> Result<(), Failure> {
+    fn tags(&mut self, run: &str, values: &[(&String, &String)]) -> Result<(), DeliveryError> {
         self.texts(run, "tags", values)
     }
 
@@ -137,7 +137,7 @@ impl Store for Folder {
         time_ms: i64,
         step: i64,
         values: &[(&String, &Number)],
-    ) -> Result<(), Failure> {
+    ) -> Result<(), DeliveryError> {
         let folder = self.run_folder(run)?.join("metrics");
         values
             .iter()
@@ -147,20 +147,20 @@ impl Store for Folder {
             .map_err(|error| self.failed(&error))
     }
 
-    fn artefact(&mut self, run: &str, name: &str, bytes: &[u8]) -> Result<(), Failure> {
+    fn artefact(&mut self, run: &str, name: &str, bytes: &[u8]) -> Result<(), DeliveryError> {
         let file = self.run_folder(run)?.join("artifacts").join(name);
         write(&self.root, &file, bytes).map_err(|error| self.failed(&error))
     }
 
-    fn version(&mut self, run: &str, folder: &str, version: &ModelVersion) -> Result<String, Failure> {
+    fn version(&mut self, run: &str, folder: &str, version: &ModelVersion) -> Result<String, DeliveryError> {
         let source = uri(&self.run_folder(run)?.join("artifacts").join(folder));
         registry::version(&self.root, run, &source, version)
     }
 
-    fn status(&mut self, run: &str, status: Status, time_ms: i64) -> Result<(), Failure> {
+    fn status(&mut self, run: &str, status: Status, time_ms: i64) -> Result<(), DeliveryError> {
         let folder = self.run_folder(run)?;
         let mut meta = read_meta(&folder)
-            .ok_or_else(|| Failure::Later(format!("{}: holds no {META}", folder.display())))?;
+            .ok_or_else(|| DeliveryError::Retryable(format!("{}: holds no {META}", folder.display())))?;
         meta["status"] = status.number().into();
         meta["end_time"] = if status == Status::Running { Value::Null } else { time_ms.into() };
         write_meta(&self.root, &folder, &meta).map_err(|error| self.failed(&error))

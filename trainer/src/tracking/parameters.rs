@@ -1,4 +1,4 @@
-use super::event::Texts;
+use super::event::StringMap;
 use cxr::bundle::sha256_hex;
 use serde_json::Value;
 
@@ -7,13 +7,13 @@ const MAX_CHARACTERS: usize = 500;
 
 /// Flattens a tree to MLflow parameters by dotted path. A list of scalars stays one value. Long values are
 /// cut and marked as such.
-pub fn flatten(tree: &Value) -> Texts {
-    let mut texts = Texts::new();
+pub fn flatten(tree: &Value) -> StringMap {
+    let mut texts = StringMap::new();
     collect(tree, String::new(), &mut texts);
     texts
 }
 
-fn collect(value: &Value, path: String, texts: &mut Texts) {
+fn collect(value: &Value, path: String, texts: &mut StringMap) {
     let below = |key: &str| if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") };
     let is_tree = |value: &Value| value.is_object() || value.is_array();
     match value {

@@ -2,7 +2,7 @@
 
 use super::delivery::deliver;
 use super::spool::{Delivered, Spool};
-use super::store::{Failure, Store};
+use super::store::{DeliveryError, Store};
 use crate::progress::say;
 use anyhow::Result;
 use std::path::PathBuf;
@@ -31,8 +31,8 @@ pub(super) enum Delivery {
 
 impl Courier {
     /// Delivers everything that the store does not have yet, and records progress event by event.
-    pub(super) fn deliver(&mut self) -> Result<Delivery, Failure> {
-        let disk = |error: anyhow::Error| Failure::Later(format!("{error:#}"));
+    pub(super) fn deliver(&mut self) -> Result<Delivery, DeliveryError> {
+        let disk = |error: anyhow::Error| DeliveryError::Retryable(format!("{error:#}"));
         let Some(_lock) = self.spool.lock().map_err(disk)? else { return Ok(Delivery::ElsewhereBusy) };
         let target = self.store.target().to_owned();
         let mut delivered = self.delivered().map_err(disk)?;
@@ -47,11 +47,13 @@ impl Courier {
                         let from = (self.run_folder.as_path(), self.patient_level);
                         deliver(self.store.as_mut(), &mut delivered, from, event)
                     }
-                    Err(what) => Err(Failure::Never(format!("{}: {what}", self.spool.file().display()))),
+                    Err(what) => {
+                        Err(DeliveryError::Permanent(format!("{}: {what}", self.spool.file().display())))
+                    }
                 };
                 match outcome {
                     Ok(()) => delivered.events += 1,
-                    Err(Failure::Never(why)) => {
+                    Err(DeliveryError::Permanent(why)) => {
                         say(format!("tracking: {why}"));
                         delivered.refused.push(why);
                     }

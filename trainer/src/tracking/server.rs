@@ -1,7 +1,7 @@
 mod http;
 
 use super::event::{ModelVersion, Number, RUN_TAG, Status};
-use super::store::{Failure, NewRun, Registered, Store};
+use super::store::{DeliveryError, NewRun, RegisteredVersion, Store};
 use crate::config::Tracking;
 use anyhow::Result;
 use http::{Answer, Http};
@@ -31,16 +31,16 @@ impl Server {
         })
     }
 
-    fn post(&self, path: &str, body: &Value) -> Result<Answer, Failure> {
+    fn post(&self, path: &str, body: &Value) -> Result<Answer, DeliveryError> {
         self.http.post(&format!("{API}/{path}"), body)
     }
 
-    fn get(&self, path: &str, query: &[(&str, &str)]) -> Result<Answer, Failure> {
+    fn get(&self, path: &str, query: &[(&str, &str)]) -> Result<Answer, DeliveryError> {
         self.http.get(&format!("{API}/{path}"), query)
     }
 
     /// `None` if the server has no experiment of this name.
-    fn experiment(&self) -> Result<Option<Value>, Failure> {
+    fn experiment(&self) -> Result<Option<Value>, DeliveryError> {
         let answer = self.get("experiments/get-by-name", &[("experiment_name", &self.experiment)])?;
         if answer.is_error("RESOURCE_DOES_NOT_EXIST") {
             return Ok(None);
@@ -56,7 +56,7 @@ impl Server {
         })
     }
 
-    fn experiment_id(&mut self) -> Result<String, Failure> {
+    fn experiment_id(&mut self) -> Result<String, DeliveryError> {
         if let Some(id) = &self.experiment_id {
             return Ok(id.clone());
         }
@@ -71,7 +71,7 @@ impl Server {
         }
         let found = found.unwrap_or_default();
         if let Some(why) = self.deleted(&found) {
-            return Err(Failure::Later(why));
+            return Err(DeliveryError::Retryable(why));
         }
         let id = text(&found, "experiment_id", "experiments/get-by-name")?;
         self.experiment_id = Some(id.clone());
@@ -79,7 +79,7 @@ impl Server {
     }
 
     /// The path of a run's artefacts below [`ARTEFACTS`].
-    fn artefact_path(&mut self, run: &str) -> Result<String, Failure> {
+    fn artefact_path(&mut self, run: &str) -> Result<String, DeliveryError> {
         if let Some(path) = self.artefacts.get(run) {
             return Ok(path.clone());
         }
@@ -91,7 +91,7 @@ impl Server {
             None => rest.trim_start_matches('/').to_owned(),
         });
         let path = path.ok_or_else(|| {
-            Failure::Never(format!(
+            DeliveryError::Permanent(format!(
                 "{}: keeps artefacts at {uri}, which is not reached through the server: start it with --artifacts-destination",
                 self.http.url()
             ))
@@ -101,7 +101,12 @@ impl Server {
     }
 
     /// Finds or creates the version of this bundle.
-    fn version_number(&mut self, run: &str, folder: &str, version: &ModelVersion) -> Result<String, Failure> {
+    fn version_number(
+        &mut self,
+        run: &str,
+        folder: &str,
+        version: &ModelVersion,
+    ) -> Result<String, DeliveryError> {
         let versions = self.versions(&version.model)?;
         if let Some(number) = version.among(self.http.url(), &versions)? {
             return Ok(number);
@@ -120,12 +125,12 @@ impl Store for Server {
         self.http.url()
     }
 
-    fn check_experiment(&mut self) -> Result<(), Failure> {
+    fn check_experiment(&mut self) -> Result<(), DeliveryError> {
         let why = self.experiment()?.and_then(|found| self.deleted(&found));
-        why.map_or(Ok(()), |why| Err(Failure::Never(why)))
+        why.map_or(Ok(()), |why| Err(DeliveryError::Permanent(why)))
     }
 
-    fn versions(&mut self, model: &str) -> Result<Vec<Registered>, Failure> {
+    fn versions(&mut self, model: &str) -> Result<Vec<RegisteredVersion>, DeliveryError> {
         let (filter, mut token, mut found) = (format!("name = '{model}'"), String::new(), Vec::new());
         loop {
             let mut query = vec![("filter", filter.as_str()), ("max_results", "1000")];
@@ -143,7 +148,7 @@ impl Store for Server {
         }
     }
 
-    fn run(&mut self, run: &NewRun) -> Result<String, Failure> {
+    fn run(&mut self, run: &NewRun) -> Result<String, DeliveryError> {
         let experiment_id = self.experiment_id()?;
         let search = json!({
             "experiment_ids": [experiment_id],
@@ -167,11 +172,11 @@ impl Store for Server {
         text(&created["run"]["info"], "run_id", "runs/create")
     }
 
-    fn parameters(&mut self, run: &str, values: &[(&String, &String)]) -> Result<(), Failure> {
+    fn parameters(&mut self, run: &str, values: &[(&String, &String)]) -> Result<(), DeliveryError> {
         self.post("runs/log-batch", &json!({ "run_id": run, "params": pairs(values) }))?.ok().map(drop)
     }
 
-    fn tags(&mut self, run: &str, values: &[(&String, &String)]) -> Result<(), Failure> {
+    fn tags(&mut self, run: &str, values: &[(&String, &String)]) -> Result<(), DeliveryError> {
         self.post("runs/log-batch", &json!({ "run_id": run, "tags": pairs(values) }))?.ok().map(drop)
     }
 
@@ -181,18 +186,18 @@ impl Store for Server {
         time_ms: i64,
         step: i64,
         values: &[(&String, &Number)],
-    ) -> Result<(), Failure> {
+    ) -> Result<(), DeliveryError> {
         let metric = |(key, value): &(&String, &Number)| json!({ "key": key, "value": value, "timestamp": time_ms, "step": step });
         let metrics: Vec<Value> = values.iter().map(metric).collect();
         self.post("runs/log-batch", &json!({ "run_id": run, "metrics": metrics }))?.ok().map(drop)
     }
 
-    fn artefact(&mut self, run: &str, name: &str, bytes: &[u8]) -> Result<(), Failure> {
+    fn artefact(&mut self, run: &str, name: &str, bytes: &[u8]) -> Result<(), DeliveryError> {
         let path = format!("{ARTEFACTS}/{}/{name}", self.artefact_path(run)?);
         self.http.put(&path, bytes)?.ok().map(drop)
     }
 
-    fn version(&mut self, run: &str, folder: &str, version: &ModelVersion) -> Result<String, Failure> {
+    fn version(&mut self, run: &str, folder: &str, version: &ModelVersion) -> Result<String, DeliveryError> {
         let model = &version.model;
         let created = self.post("registered-models/create", &json!({ "name": model }))?;
         if !created.is_error("RESOURCE_ALREADY_EXISTS") {
@@ -204,7 +209,7 @@ impl Store for Server {
         Ok(number)
     }
 
-    fn status(&mut self, run: &str, status: Status, time_ms: i64) -> Result<(), Failure> {
+    fn status(&mut self, run: &str, status: Status, time_ms: i64) -> Result<(), DeliveryError> {
         let mut update = json!({ "run_id": run, "status": status });
         if status != Status::Running {
             update["end_time"] = time_ms.into();
@@ -213,9 +218,9 @@ impl Store for Server {
     }
 }
 
-fn registered(version: &Value) -> Result<Registered, Failure> {
+fn registered(version: &Value) -> Result<RegisteredVersion, DeliveryError> {
     let tag = |tag: &Value| Some((tag["key"].as_str()?.to_owned(), tag["value"].as_str()?.to_owned()));
-    Ok(Registered {
+    Ok(RegisteredVersion {
         number: text(version, "version", "model-versions/search")?,
         run: version["run_id"].as_str().unwrap_or_default().to_owned(),
         tags: version["tags"].as_array().into_iter().flatten().filter_map(tag).collect(),
@@ -227,10 +232,12 @@ fn pairs(values: &[(&String, &String)]) -> Vec<Value> {
 }
 
 /// A required field of a response.
-fn text(value: &Value, key: &str, path: &str) -> Result<String, Failure> {
+fn text(value: &Value, key: &str, path: &str) -> Result<String, DeliveryError> {
     match &value[key] {
         Value::String(text) => Ok(text.clone()),
         Value::Number(number) => Ok(number.to_string()),
-        _ => Err(Failure::Later(format!("{path}: the answer holds no {key}; is this an MLflow server?"))),
+        _ => Err(DeliveryError::Retryable(format!(
+            "{path}: the answer holds no {key}; is this an MLflow server?"
+        ))),
     }
 }

@@ -41,7 +41,7 @@ pub struct Delivered {
     /// Number of accepted events.
     pub events: usize,
     pub refused: Vec<String>,
-    /// Registered version numbers by bundle digest.
+    /// RegisteredVersion version numbers by bundle digest.
     pub versions: BTreeMap<String, String>,
 }
 

@@ -1,16 +1,18 @@
 //! The interface of a tracking store.
 
-use super::event::{ANSWERS_TAG, BUNDLE_TAG, GRAPH_TAG, ModelVersion, Number, Status, Texts, VERSION_TAG};
+use super::event::{
+    ANSWERS_TAG, BUNDLE_TAG, GRAPH_TAG, ModelVersion, Number, Status, StringMap, VERSION_TAG,
+};
 
 /// Why an event was not delivered.
 #[derive(Debug, thiserror::Error)]
-pub enum Failure {
+pub enum DeliveryError {
     /// A retry may succeed: no answer, or an error on the server's side.
     #[error("{0}")]
-    Later(String),
+    Retryable(String),
     /// A retry would fail again.
     #[error("{0}")]
-    Never(String),
+    Permanent(String),
 }
 
 #[derive(Debug)]
@@ -18,16 +20,16 @@ pub struct NewRun<'a> {
     pub id: &'a str,
     pub name: &'a str,
     pub time_ms: i64,
-    pub tags: &'a Texts,
+    pub tags: &'a StringMap,
 }
 
 /// A version of a registered model.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Registered {
+pub struct RegisteredVersion {
     pub number: String,
     /// The store's id of the run it came from.
     pub run: String,
-    pub tags: Texts,
+    pub tags: StringMap,
 }
 
 /// A tracking store. All methods are idempotent.
@@ -35,15 +37,15 @@ pub trait Store: Send {
     /// URL or path, for messages and for `sent.json`. Holds no secret.
     fn target(&self) -> &str;
     /// Whether the experiment accepts runs; creates nothing.
-    fn check_experiment(&mut self) -> Result<(), Failure>;
+    fn check_experiment(&mut self) -> Result<(), DeliveryError>;
     /// Every version of a registered model; empty if there is no such model.
-    fn versions(&mut self, model: &str) -> Result<Vec<Registered>, Failure>;
+    fn versions(&mut self, model: &str) -> Result<Vec<RegisteredVersion>, DeliveryError>;
     /// Finds or creates the run; returns the store's id.
-    fn run(&mut self, run: &NewRun) -> Result<String, Failure>;
+    fn run(&mut self, run: &NewRun) -> Result<String, DeliveryError>;
     /// At most 100 parameters.
-    fn parameters(&mut self, run: &str, values: &[(&String, &String)]) -> Result<(), Failure>;
+    fn parameters(&mut self, run: &str, values: &[(&String, &String)]) -> Result<(), DeliveryError>;
     /// At most 100 tags.
-    fn tags(&mut self, run: &str, values: &[(&String, &String)]) -> Result<(), Failure>;
+    fn tags(&mut self, run: &str, values: &[(&String, &String)]) -> Result<(), DeliveryError>;
     /// At most 1000 metrics.
     fn metrics(
         &mut self,
@@ -51,24 +53,28 @@ pub trait Store: Send {
         time_ms: i64,
         step: i64,
         values: &[(&String, &Number)],
-    ) -> Result<(), Failure>;
-    fn artefact(&mut self, run: &str, name: &str, bytes: &[u8]) -> Result<(), Failure>;
+    ) -> Result<(), DeliveryError>;
+    fn artefact(&mut self, run: &str, name: &str, bytes: &[u8]) -> Result<(), DeliveryError>;
     /// Registers the artefacts in `folder` as a version of a model, and returns its number.
-    fn version(&mut self, run: &str, folder: &str, version: &ModelVersion) -> Result<String, Failure>;
-    fn status(&mut self, run: &str, status: Status, time_ms: i64) -> Result<(), Failure>;
+    fn version(&mut self, run: &str, folder: &str, version: &ModelVersion) -> Result<String, DeliveryError>;
+    fn status(&mut self, run: &str, status: Status, time_ms: i64) -> Result<(), DeliveryError>;
 }
 
 impl ModelVersion {
     /// The number of the version that holds this bundle, if any. Fails if its semantic version is taken by a
     /// bundle with other answers.
-    pub(super) fn among(&self, registry: &str, versions: &[Registered]) -> Result<Option<String>, Failure> {
+    pub(super) fn among(
+        &self,
+        registry: &str,
+        versions: &[RegisteredVersion],
+    ) -> Result<Option<String>, DeliveryError> {
         let answers = self.tags.get(ANSWERS_TAG).map_or("", String::as_str);
-        for Registered { number, tags, .. } in versions {
+        for RegisteredVersion { number, tags, .. } in versions {
             if tags.get(BUNDLE_TAG) == Some(&self.bundle_sha256) {
                 return Ok(Some(number.clone()));
             }
             if contradicts(tags, &self.version, answers, &self.graph_sha256) {
-                return Err(Failure::Never(format!(
+                return Err(DeliveryError::Permanent(format!(
                     "{registry}: version {number} of {} is {} with other weights, calibration, policy or variants already, and a released version never changes; release under a higher version (--bump or --version)",
                     self.model, self.version
                 )));
@@ -80,7 +86,7 @@ impl ModelVersion {
 
 /// Whether a version's tags name the same semantic version with other answers. Versions from before the
 /// answers tag are compared by their graph.
-pub(crate) fn contradicts(tags: &Texts, version: &str, answers: &str, graph: &str) -> bool {
+pub(crate) fn contradicts(tags: &StringMap, version: &str, answers: &str, graph: &str) -> bool {
     let tag = |name: &str| tags.get(name).map(String::as_str);
     let other = match tag(ANSWERS_TAG) {
         Some(registered) if !answers.is_empty() => registered != answers,

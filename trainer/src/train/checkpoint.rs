@@ -9,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub struct EpochMetrics {
     /// Counted from 1.
     pub epoch: usize,
@@ -78,20 +78,20 @@ impl State {
 
     /// Loads a checkpoint of the same configuration and folds.
     pub fn resume(&mut self, file: &Path) -> Result<()> {
-        let (tensors, note) = weights::read(file)?;
-        let note = note.with_context(|| format!("{}: is not a checkpoint", file.display()))?;
-        let progress: Progress = serde_json::from_str(&note)
-            .with_context(|| format!("{}: is not a checkpoint", file.display()))?;
-        ensure!(
-            progress.config_sha256 == self.progress.config_sha256
-                && progress.folds_sha256 == self.progress.folds_sha256,
-            "{}: belongs to another configuration or other folds",
-            file.display()
-        );
-        weights::copy(&tensors, &self.tensors())
-            .with_context(|| format!("{}: does not fit", file.display()))?;
-        self.progress = progress;
-        Ok(())
+        let (tensors, metadata) = weights::read(file)?;
+        let restore = || -> Result<()> {
+            let progress: Progress =
+                serde_json::from_str(&metadata.unwrap_or_default()).context("not a checkpoint")?;
+            ensure!(
+                progress.config_sha256 == self.progress.config_sha256
+                    && progress.folds_sha256 == self.progress.folds_sha256,
+                "belongs to another configuration or other folds"
+            );
+            weights::copy(&tensors, &self.tensors())?;
+            self.progress = progress;
+            Ok(())
+        };
+        restore().with_context(|| file.display().to_string())
     }
 
     fn tensors(&self) -> NamedTensors {
@@ -110,15 +110,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_best_epoch_is_the_last_of_those_that_the_fold_cannot_tell_apart() {
+    fn ties_at_three_decimals_go_to_the_latest_epoch() {
         let with_loss = |epoch, select_auc, select_loss| EpochMetrics {
             epoch,
             step: epoch * 10,
-            train_loss: 0.1,
             select_loss,
             select_auc,
-            learning_rate: 1e-4,
-            images_per_second: 1.0,
+            ..Default::default()
         };
         let epoch = |number, select_auc| with_loss(number, select_auc, 0.1);
         let history = vec![epoch(1, 0.99), epoch(2, 0.9984), epoch(3, 0.9981), epoch(4, 0.996)];

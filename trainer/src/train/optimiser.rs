@@ -15,10 +15,10 @@ const EPSILON: f64 = 1e-8;
 struct Slot {
     name: String,
     parameter: Tensor,
-    first: Tensor,
-    second: Tensor,
+    first_moment: Tensor,
+    second_moment: Tensor,
     /// The first step, counted from 0, that updates this parameter.
-    from: usize,
+    start: usize,
     /// Learning rate relative to the classifier's.
     rate_factor: f64,
 }
@@ -35,7 +35,7 @@ impl Optimiser {
     /// Optimises the parameters that require gradients now. The backbone starts at step `backbone_start`. Its
     /// stages learn more slowly the further they are from the classifier (discriminative learning rates,
     /// Clark et al. 2020).
-    pub fn new(network: &Network, training: &Training, backbone_from: usize) -> Self {
+    pub fn new(network: &Network, training: &Training, backbone_start: usize) -> Self {
         let architecture = network.architecture();
         let slots = network
             .named_tensors()
@@ -43,10 +43,10 @@ impl Optimiser {
             .filter(|(_, tensor)| tensor.requires_grad())
             .map(|(name, parameter)| {
                 let zeros = parameter.detach().zeros_like();
-                let from = if Network::is_head(&name) { 0 } else { backbone_from };
+                let start = if Network::is_head(&name) { 0 } else { backbone_start };
                 let n_stages = architecture.stages_to_head(&name) as i32;
                 let rate_factor = training.layer_decay.powi(n_stages);
-                Slot { name, first: zeros.copy(), second: zeros, parameter, from, rate_factor }
+                Slot { name, first_moment: zeros.copy(), second_moment: zeros, parameter, start, rate_factor }
             })
             .collect();
         let Training { optimiser: kind, weight_decay, gradient_norm, .. } = *training;
@@ -60,16 +60,16 @@ impl Optimiser {
     /// `step` counts from 0.
     pub fn step(&mut self, step: usize, learning_rate: f64) {
         tch::no_grad(|| {
-            let shrink = self.gradient_scale(step);
+            let scale = self.gradient_scale(step);
             let decoupled = self.kind == OptimiserKind::AdamW;
-            for Slot { parameter, first, second, from, rate_factor, .. } in &mut self.slots {
-                let Some(steps) = (step + 1).checked_sub(*from).filter(|steps| *steps > 0) else { continue };
+            for Slot { parameter, first_moment, second_moment, start, rate_factor, .. } in &mut self.slots {
+                let Some(steps) = (step + 1).checked_sub(*start).filter(|steps| *steps > 0) else { continue };
                 let rate = learning_rate * *rate_factor;
                 let first_correction = 1.0 - FIRST_MOMENT_DECAY.powi(steps as i32);
                 let second_correction = 1.0 - SECOND_MOMENT_DECAY.powi(steps as i32);
                 let mut gradient = parameter.grad();
-                if let Some(shrink) = &shrink {
-                    gradient *= shrink;
+                if let Some(scale) = &scale {
+                    gradient *= scale;
                 }
                 // One-dimensional parameters are biases and normalisation weights, which need no decay.
                 if parameter.dim() > 1 && decoupled {
@@ -77,11 +77,11 @@ impl Optimiser {
                 } else if parameter.dim() > 1 {
                     gradient += &*parameter * self.weight_decay;
                 }
-                let _ = first.lerp_(&gradient, 1.0 - FIRST_MOMENT_DECAY);
-                *second *= SECOND_MOMENT_DECAY;
-                *second += gradient.square() * (1.0 - SECOND_MOMENT_DECAY);
-                let denominator = (&*second / second_correction).sqrt() + EPSILON;
-                *parameter -= &*first / denominator * (rate / first_correction);
+                let _ = first_moment.lerp_(&gradient, 1.0 - FIRST_MOMENT_DECAY);
+                *second_moment *= SECOND_MOMENT_DECAY;
+                *second_moment += gradient.square() * (1.0 - SECOND_MOMENT_DECAY);
+                let denominator = (&*second_moment / second_correction).sqrt() + EPSILON;
+                *parameter -= &*first_moment / denominator * (rate / first_correction);
             }
         });
     }
@@ -89,8 +89,8 @@ impl Optimiser {
     /// The moments, for a checkpoint.
     pub fn state(&self) -> NamedTensors {
         let moments = |slot: &Slot| {
-            let first = (format!("first.{}", slot.name), slot.first.shallow_clone());
-            [first, (format!("second.{}", slot.name), slot.second.shallow_clone())]
+            let first = (format!("first.{}", slot.name), slot.first_moment.shallow_clone());
+            [first, (format!("second.{}", slot.name), slot.second_moment.shallow_clone())]
         };
         self.slots.iter().flat_map(moments).collect()
     }
@@ -98,9 +98,9 @@ impl Optimiser {
     /// Factor that clips the norm of all gradients together.
     fn gradient_scale(&self, step: usize) -> Option<Tensor> {
         let limit = self.gradient_norm?;
-        let learning = self.slots.iter().filter(|slot| slot.from <= step);
+        let active = self.slots.iter().filter(|slot| slot.start <= step);
         let squares: Vec<Tensor> =
-            learning.map(|slot| slot.parameter.grad().square().sum(Kind::Float)).collect();
+            active.map(|slot| slot.parameter.grad().square().sum(Kind::Float)).collect();
         let norm = Tensor::stack(&squares, 0).sum(Kind::Float).sqrt();
         Some((limit / (norm + EPSILON)).clamp_max(1.0))
     }
@@ -119,38 +119,24 @@ pub fn update_average(average: &Network, network: &Network, decay: f64) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::training::{Loss, LossKind};
     use crate::model::{Architecture, Precision};
     use tch::Device;
 
     #[test]
     fn earlier_stages_learn_more_slowly() {
-        let training = Training {
-            epochs: 1,
-            batch_size: 2,
-            loss: Loss { kind: LossKind::WeightedCrossEntropy, focal_gamma: 2.0, label_smoothing: 0.0 },
-            optimiser: OptimiserKind::Adam,
-            head_first_epochs: 0,
-            mixup_alpha: 0.0,
-            learning_rate: 0.01,
-            layer_decay: 0.5,
-            warmup_fraction: 0.0,
-            weight_decay: 0.0,
-            gradient_norm: None,
-            average_decay: None,
-            patience: 1,
-            precision: Precision::Fp32,
-            workers: 1,
-            deterministic: false,
-        };
+        let training: Training = serde_json::from_value(serde_json::json!({
+            "epochs": 1, "batch_size": 2, "optimiser": "adam", "head_first_epochs": 0, "mixup_alpha": 0.0,
+            "loss": { "kind": "weighted_cross_entropy", "focal_gamma": 2.0, "label_smoothing": 0.0 },
+            "learning_rate": 0.01, "layer_decay": 0.5, "warmup_fraction": 0.0, "weight_decay": 0.0,
+            "gradient_norm": null, "average_decay": null, "patience": 1, "precision": "fp32", "workers": 1,
+            "deterministic": false,
+        }))
+        .unwrap();
         tch::manual_seed(1);
         let network = Network::new(Architecture::ResNet50, 0.0, Precision::Fp32, Device::Cpu);
         let mut optimiser = Optimiser::new(&network, &training, 0);
-        let before: NamedTensors = network
-            .named_tensors()
-            .into_iter()
-            .map(|(name, tensor)| (name, tensor.detach().copy()))
-            .collect();
+        let copied = |(name, tensor): (_, Tensor)| (name, tensor.detach().copy());
+        let before: NamedTensors = network.named_tensors().into_iter().map(copied).collect();
         let images = Tensor::rand([2, 1, 64, 64], (Kind::Float, Device::Cpu)) * 255.0;
         network.logits(&images, true).sum(Kind::Float).backward();
         optimiser.step(0, training.learning_rate);

@@ -31,7 +31,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_rate_climbs_to_its_peak_and_falls_to_almost_nothing() {
+    fn the_rate_rises_to_its_peak_and_falls_to_almost_zero() {
         let rates: Vec<f64> = (0..1000).map(|step| learning_rate(step, 1000, 3e-4, 0.15)).collect();
         assert!((rates[0] - 3e-4 / 25.0).abs() < 1e-12);
         assert!((rates[149] - 3e-4).abs() < 1e-12);
@@ -49,7 +49,7 @@ mod tests {
     }
 
     #[test]
-    fn the_average_follows_closely_at_first() {
+    fn the_average_starts_with_a_small_decay() {
         assert!((average_decay(0, 0.995) - 0.1).abs() < 1e-12);
         assert!((average_decay(100_000, 0.995) - 0.995).abs() < 1e-12);
     }

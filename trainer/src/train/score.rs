@@ -38,13 +38,12 @@ fn score_batches(
     network: &Network,
     n: usize,
     what: &str,
-    images: impl Fn(&[usize]) -> Tensor,
+    input: impl Fn(&[usize]) -> Tensor,
 ) -> Result<Scores> {
     let meter = Meter::new(what, n);
     let mut scores = Scores::default();
-    let positions: Vec<usize> = (0..n).collect();
-    for positions in positions.chunks(BATCH) {
-        let outputs = network.outputs(&images(positions));
+    for positions in (0..n).collect::<Vec<_>>().chunks(BATCH) {
+        let outputs = network.outputs(&input(positions));
         let logits: Vec<f32> = Vec::try_from(outputs.logits.flatten(0, -1))?;
         let embeddings: Vec<Vec<f32>> = Vec::try_from(outputs.embedding)?;
         scores.logits.extend(logits.into_iter().map(f64::from));

@@ -38,12 +38,12 @@ impl<'a> TrainedRun<'a> {
         let file = run.best_weights();
         let bytes = std::fs::read(&file)
             .with_context(|| format!("{}: cannot be read; run `cxr-trainer train` first", file.display()))?;
-        let (tensors, note) = weights::read(&file)?;
-        let note = note.with_context(|| format!("{}: does not say which epoch it is", file.display()))?;
+        let (tensors, metadata) = weights::read(&file)?;
+        let epoch = serde_json::from_str(&metadata.unwrap_or_default())
+            .with_context(|| format!("{}: does not name its epoch", file.display()))?;
         let network = Network::new(config.model.architecture, config.model.dropout, Precision::Fp32, device);
-        weights::copy(&tensors, &network.named_tensors())
-            .with_context(|| format!("{}: does not fit", file.display()))?;
-        let (epoch, weights_sha256) = (serde_json::from_str(&note)?, cxr::bundle::sha256_hex(&bytes));
+        weights::copy(&tensors, &network.named_tensors()).with_context(|| file.display().to_string())?;
+        let weights_sha256 = cxr::bundle::sha256_hex(&bytes);
         Ok(Self { config, run, index, folds, network, epoch, weights_sha256, device })
     }
 
@@ -53,10 +53,8 @@ impl<'a> TrainedRun<'a> {
 
     /// Recorded looks at this test fold, by any run.
     pub fn looks(&self) -> Result<Vec<Look>> {
-        let of_test: BTreeSet<&str> =
-            self.folds.folds.get(&Fold::Test).into_iter().flatten().map(String::as_str).collect();
-        let entries = self.index.entries.iter();
-        let images = images_digest(entries.filter(|entry| of_test.contains(entry.path.as_str())));
+        let test: BTreeSet<&String> = self.folds.folds.get(&Fold::Test).into_iter().flatten().collect();
+        let images = images_digest(self.index.entries.iter().filter(|entry| test.contains(&entry.path)));
         ledger::looks(&self.config.evaluation, &self.run.file(""), &images)
     }
 

@@ -1,5 +1,6 @@
 use crate::files;
 use anyhow::{Context, Result};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 #[derive(Debug, Clone)]
@@ -30,24 +31,23 @@ impl StudyDirectory {
     /// Removes the folders of trials that failed before their first rung.
     pub(super) fn remove_trials(&self) -> Result<()> {
         let trials = self.path.join("trials");
-        if !trials.exists() {
-            return Ok(());
+        match std::fs::remove_dir_all(&trials) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+            removed => removed.with_context(|| format!("{}: cannot be removed", trials.display())),
         }
-        std::fs::remove_dir_all(&trials).with_context(|| format!("{}: cannot be removed", trials.display()))
     }
 
-    pub(super) fn claimed(&self, number: usize, generation: u64) -> PathBuf {
+    pub(super) fn claimed_path(&self, number: usize, generation: u64) -> PathBuf {
         self.trial(number).with_extension(generation.to_string())
     }
 
     /// Renames a trial's folder for a claim. An earlier claim may have left it under its own name.
-    pub(super) fn take(&self, number: usize, generation: u64) -> Result<PathBuf> {
-        let target = self.claimed(number, generation);
-        let parent = self.path.join("trials");
-        files::create_folder(&parent)?;
-        let left = (1..generation).rev().map(|older| self.claimed(number, older));
+    pub(super) fn claim(&self, number: usize, generation: u64) -> Result<PathBuf> {
+        let target = self.claimed_path(number, generation);
+        files::create_folder(&self.path.join("trials"))?;
+        let left = (1..generation).rev().map(|older| self.claimed_path(number, older));
         let source = std::iter::once(self.trial(number)).chain(left).find(|path| path.exists());
-        let move_here = || -> std::io::Result<()> {
+        let rename = || -> std::io::Result<()> {
             match &source {
                 Some(source) => std::fs::rename(source, &target)?,
                 None => std::fs::create_dir_all(&target)?,
@@ -61,14 +61,14 @@ impl StudyDirectory {
             }
             Ok(())
         };
-        move_here().with_context(|| format!("{}: cannot be taken", target.display()))?;
+        rename().with_context(|| format!("{}: cannot be claimed", target.display()))?;
         Ok(target)
     }
 
     /// Gives a trial's folder its plain name back.
-    pub(super) fn settle(&self, number: usize, generation: u64) -> Result<()> {
-        let from = self.claimed(number, generation);
+    pub(super) fn release(&self, number: usize, generation: u64) -> Result<()> {
+        let from = self.claimed_path(number, generation);
         std::fs::rename(&from, self.trial(number))
-            .with_context(|| format!("{}: was taken by another worker", from.display()))
+            .with_context(|| format!("{}: another worker has claimed it", from.display()))
     }
 }

@@ -6,11 +6,10 @@
 //! the same number. A process that waited too long renames the folder to the next number and uses the next
 //! lock. When the stalled process wakes up, its folder is gone: its write fails and it retries.
 
-use super::scheduler::Moment;
+use super::scheduler::Liveness;
 use super::store::{Edit, Store};
-use super::study::{Begun, Definition, Study};
-use crate::files;
-use crate::files::write_json;
+use super::study::{BeginOutcome, Definition, Study};
+use crate::files::{self, write_json};
 use crate::progress::say;
 use crate::run::environment::host;
 use anyhow::{Context, Result};
@@ -21,7 +20,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
 /// An edit takes milliseconds. A process that holds the lock longer than this is stalled.
-const PATIENCE: Duration = Duration::from_secs(5);
+const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
 /// Interval between attempts to take the lock.
 const POLL: Duration = Duration::from_millis(5);
 
@@ -29,24 +28,23 @@ const POLL: Duration = Duration::from_millis(5);
 pub struct FileStore {
     folder: PathBuf,
     // Locked while the store is open.
-    attendance: Option<File>,
+    alive_lock: Option<File>,
 }
 
 impl FileStore {
     pub fn open(folder: &Path) -> Result<Self> {
-        let workers = folder.join("workers");
-        files::create_folder(&workers)?;
-        Ok(Self { folder: folder.to_owned(), attendance: None })
+        files::create_folder(&folder.join("workers"))?;
+        Ok(Self { folder: folder.to_owned(), alive_lock: None })
     }
 
     /// The highest number of a study folder.
     fn number(&self) -> Result<u64> {
         let find = || -> std::io::Result<u64> {
-            let names = std::fs::read_dir(&self.folder)?.map(|entry| entry.map(|entry| entry.file_name()));
             let mut highest = None;
-            for name in names {
-                let number = name?.to_str().and_then(|name| name.strip_prefix("study-")?.parse().ok());
-                highest = highest.max(number);
+            for entry in std::fs::read_dir(&self.folder)? {
+                let name = entry?.file_name();
+                highest =
+                    highest.max(name.to_str().and_then(|name| name.strip_prefix("study-")?.parse().ok()));
             }
             if highest.is_none() {
                 std::fs::create_dir_all(self.numbered(0))?;
@@ -66,27 +64,24 @@ impl FileStore {
 
     /// The lock is released when its file is closed.
     fn lock(&self) -> Result<Lock> {
-        let (mut waits_for, mut since) = (None, Instant::now());
+        let (mut blocked_by, mut since) = (None, Instant::now());
         loop {
             let number = self.number()?;
             let path = self.folder.join(format!("lock-{number}"));
-            let attempt = || -> Result<File, TryLockError> {
-                let file = File::options().create(true).append(true).open(&path);
-                let file = file.map_err(TryLockError::Error)?;
-                file.try_lock().map(|()| file)
-            };
-            match attempt() {
-                Ok(file) => {
+            let file = File::options().create(true).append(true).open(&path);
+            let file = file.with_context(|| format!("{}: cannot be opened", path.display()))?;
+            match file.try_lock() {
+                Ok(()) => {
                     let lock = Lock { file, folder: self.numbered(number) };
                     // The study may have been renamed before the lock was taken.
                     if lock.holds() {
                         return Ok(lock);
                     }
                 }
-                Err(TryLockError::WouldBlock) if waits_for != Some(number) => {
-                    (waits_for, since) = (Some(number), Instant::now());
+                Err(TryLockError::WouldBlock) if blocked_by != Some(number) => {
+                    (blocked_by, since) = (Some(number), Instant::now());
                 }
-                Err(TryLockError::WouldBlock) if since.elapsed() > PATIENCE => self.leave(number)?,
+                Err(TryLockError::WouldBlock) if since.elapsed() > LOCK_TIMEOUT => self.move_study(number)?,
                 Err(TryLockError::WouldBlock) => {}
                 Err(TryLockError::Error(error)) => {
                     return Err(error).with_context(|| format!("{}: cannot be locked", path.display()));
@@ -97,35 +92,33 @@ impl FileStore {
     }
 
     /// Renames the study away from a stalled process that holds its lock.
-    fn leave(&self, number: u64) -> Result<()> {
+    fn move_study(&self, number: u64) -> Result<()> {
         let (from, to) = (self.numbered(number), self.numbered(number + 1));
         match std::fs::rename(&from, &to) {
-            Ok(()) => say(format!("a stalled process holds the study's lock: moved on to {}", to.display())),
+            Ok(()) => say(format!("a stalled process holds the study's lock: moved it to {}", to.display())),
             // Another process renamed it first.
             Err(error) if error.kind() == ErrorKind::NotFound => {}
-            Err(error) => {
-                return Err(error).with_context(|| format!("{}: cannot be renamed", from.display()));
-            }
+            renamed => renamed.with_context(|| format!("{}: cannot be renamed", from.display()))?,
         }
         Ok(())
     }
 
-    fn moment(&self, lock: &mut Lock, study: &Study) -> Result<Moment> {
+    fn liveness(&self, lock: &mut Lock, study: &Study) -> Result<Liveness> {
         // The file system's modification times are one clock for all machines that share it.
         lock.file.set_len(0)?;
         lock.file.write_all(b".")?;
         let now = lock.file.metadata()?.modified()?.duration_since(UNIX_EPOCH)?.as_secs_f64();
         let here = host();
-        let claims = study.trials.iter().filter_map(|trial| trial.claim.as_ref());
         // Locks of other machines may not be visible here, so their workers are given up by lease alone.
-        let gone: BTreeSet<String> = claims
-            .filter(|claim| claim.host == here && self.is_gone(&claim.worker))
+        let dead_workers: BTreeSet<String> = study
+            .claims()
+            .filter(|claim| claim.host == here && self.is_dead(&claim.worker))
             .map(|claim| claim.worker.clone())
             .collect();
-        Ok(Moment { now, gone })
+        Ok(Liveness { now, dead_workers })
     }
 
-    fn is_gone(&self, worker: &str) -> bool {
+    fn is_dead(&self, worker: &str) -> bool {
         match File::open(self.worker(worker)) {
             Ok(file) => !matches!(file.try_lock(), Err(TryLockError::WouldBlock)),
             Err(error) => error.kind() == ErrorKind::NotFound,
@@ -165,33 +158,32 @@ fn read(path: &Path) -> Result<Option<Study>> {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         text => text.with_context(|| format!("{}: cannot be read", path.display()))?,
     };
-    serde_json::from_slice(&text).with_context(|| format!("{}: is no study", path.display())).map(Some)
+    serde_json::from_slice(&text).with_context(|| format!("{}: not a study", path.display())).map(Some)
 }
 
 impl Store for FileStore {
-    fn begin(&mut self, definition: &Definition) -> Result<Begun> {
-        let mut how = Begun::Plainly;
+    fn begin(&mut self, definition: &Definition) -> Result<BeginOutcome> {
+        let mut outcome = BeginOutcome::Unchanged;
         self.locked(|lock| {
             let path = lock.study();
-            if let Some(begun) = read(&path)? {
-                how = begun.begin(definition).with_context(|| path.display().to_string())?;
-                if how == Begun::Plainly {
+            if let Some(study) = read(&path)? {
+                outcome = study.begin(definition).with_context(|| path.display().to_string())?;
+                if outcome == BeginOutcome::Unchanged {
                     return Ok(());
                 }
             }
             write_json(&path, &Study { definition: definition.clone(), trials: Vec::new() })
         })?;
-        Ok(how)
+        Ok(outcome)
     }
 
     fn edit(&mut self, edit: &mut Edit) -> Result<()> {
         self.locked(|lock| {
             let path = lock.study();
-            let mut study = read(&path)?
-                .with_context(|| format!("{}: is gone in the middle of the study", path.display()))?;
-            let moment = self.moment(lock, &study)?;
+            let mut study = read(&path)?.with_context(|| format!("{}: is missing", path.display()))?;
+            let liveness = self.liveness(lock, &study)?;
             let before = study.clone();
-            edit(&mut study, &moment)?;
+            edit(&mut study, &liveness)?;
             if study == before { Ok(()) } else { write_json(&path, &study) }
         })
     }
@@ -207,12 +199,12 @@ impl Store for FileStore {
         }
     }
 
-    fn attend(&mut self, worker: &str) -> Result<()> {
+    fn mark_alive(&mut self, worker: &str) -> Result<()> {
         let path = self.worker(worker);
         let file = File::create(&path).with_context(|| format!("{}: cannot be created", path.display()))?;
         // Shared, because a worker opens several stores. Only a dead worker's file can be locked exclusively.
         file.lock_shared().with_context(|| format!("{}: cannot be locked", path.display()))?;
-        self.attendance = Some(file);
+        self.alive_lock = Some(file);
         Ok(())
     }
 }

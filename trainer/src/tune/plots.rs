@@ -1,6 +1,6 @@
 //! The figure of a study: objective by epoch for every trial, and objective against every parameter.
 
-use super::study::{Study, Trial};
+use super::study::{EpochPoint, Study, Trial};
 use crate::config::tune::{Objective, Range};
 use anyhow::Result;
 use plotters::coord::Shift;
@@ -75,19 +75,20 @@ fn colour(study: &Study, trial: &Trial) -> RGBColor {
     }
 }
 
+fn builder<'a, 'b>(panel: &'a Panel<'b>) -> ChartBuilder<'a, 'b, SVGBackend<'b>> {
+    let mut builder = ChartBuilder::on(panel);
+    builder.margin(12).x_label_area_size(36).y_label_area_size(60);
+    builder
+}
+
 fn curves(panel: &Panel, study: &Study) -> Result<()> {
     let points = |trial: &Trial| {
-        let point =
-            |e: &super::study::EpochPoint| (e.epoch as f64, ordinate(study, e.select_loss, e.select_auc));
+        let point = |e: &EpochPoint| (e.epoch as f64, ordinate(study, e.select_loss, e.select_auc));
         trial.epochs.iter().map(point).collect::<Vec<_>>()
     };
     let last = study.definition.rungs.last().copied().unwrap_or(1).max(2) as f64;
     let y = limits(study.trials.iter().flat_map(points).map(|(_, value)| value));
-    let mut chart = ChartBuilder::on(panel)
-        .margin(12)
-        .x_label_area_size(36)
-        .y_label_area_size(60)
-        .build_cartesian_2d(0.8..last + 0.2, y)?;
+    let mut chart = builder(panel).build_cartesian_2d(0.8..last + 0.2, y)?;
     chart
         .configure_mesh()
         .x_desc("epoch (red: the best trial)")
@@ -112,11 +113,7 @@ fn scatter(panel: &Panel, study: &Study, key: &str, range: &Range) -> Result<()>
     };
     let [low, high] = range.interval();
     let y = limits(study.trials.iter().filter_map(point).map(|(_, value)| value));
-    let mut chart = ChartBuilder::on(panel)
-        .margin(12)
-        .x_label_area_size(36)
-        .y_label_area_size(60)
-        .build_cartesian_2d(low..high, y)?;
+    let mut chart = builder(panel).build_cartesian_2d(low..high, y)?;
     let label = |position: &f64| match range {
         Range::Choice(_) if (position.fract() - 0.5).abs() > 1e-6 => String::new(),
         Range::Choice(_) => range.value(*position).to_string(),

@@ -1,7 +1,7 @@
 //! The search space: configuration keys, their ranges, and configurations with drawn values.
 
 use crate::config::Config;
-use crate::config::tune::{Range, Tune};
+use crate::config::tune::Range;
 use anyhow::{Context, Result, anyhow};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -51,25 +51,21 @@ pub fn apply(base: &Config, parameters: &Parameters) -> Result<Config> {
     let mut tree = serde_json::to_value(base)?;
     for (key, value) in parameters {
         let pointer = format!("/{}", key.replace('.', "/"));
-        let place = tree
+        *tree
             .pointer_mut(&pointer)
-            .with_context(|| format!("trainer.tune.space: {key} is no key of the configuration"))?;
-        *place = value.clone();
+            .with_context(|| format!("trainer.tune.space: {key} is not a configuration key"))? =
+            value.clone();
     }
     let mut config: Config = serde_path_to_error::deserialize(tree)
         .map_err(|error| anyhow!("trainer.tune.space: {}: {}", error.path(), error.inner()))?;
-    config.training.epochs = max_epochs(&base.tune);
-    config.check().context("trainer.tune.space: a drawn value is refused")?;
+    config.training.epochs = base.tune.rungs.last().copied().unwrap_or(1);
+    config.check().context("trainer.tune.space: invalid value")?;
     Ok(config)
-}
-
-pub fn max_epochs(tune: &Tune) -> usize {
-    tune.rungs.last().copied().unwrap_or(1)
 }
 
 /// A configuration for `--config`, without the section `tune`. It spells out the defaults, so that a later
 /// change of a default does not change the training.
-pub fn file(config: &Config) -> Result<String> {
+pub fn config_yaml(config: &Config) -> Result<String> {
     let mut tree = serde_json::to_value(config)?;
     if let Some(sections) = tree.as_object_mut() {
         sections.remove("tune");
@@ -83,7 +79,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn positions_and_values_belong_together() {
+    fn positions_and_values_are_inverse() {
         for range in [
             Range::Uniform([0.0, 0.5]),
             Range::LogUniform([1e-4, 1e-2]),
@@ -92,7 +88,7 @@ mod tests {
             let [low, high] = range.interval();
             for step in 0..100 {
                 let value = range.value(low + (high - low) * f64::from(step) / 100.0);
-                let position = range.position(&value).expect("of this range");
+                let position = range.position(&value).expect("a value of the range");
                 assert!((low..high).contains(&position), "{range:?} {value}");
                 assert_eq!(range.value(position), value);
             }

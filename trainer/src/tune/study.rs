@@ -9,15 +9,14 @@ use crate::train::checkpoint::Progress;
 use anyhow::{Result, ensure};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Begun {
+pub enum BeginOutcome {
     /// Created, or found with the same definition.
-    Plainly,
+    Unchanged,
     /// Emptied for a new definition; nothing had been trained.
-    Anew,
+    Reset,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -76,7 +75,7 @@ impl Definition {
         Ok(tree)
     }
 
-    fn obstacle(&self, begun: &Self) -> Result<Option<String>> {
+    fn differences(&self, begun: &Self) -> Result<Option<String>> {
         // Older studies hold only the digest.
         let then = begun.tree()?;
         let now = match begun.configuration {
@@ -84,10 +83,13 @@ impl Definition {
             None => Self { configuration: None, ..self.clone() }.tree()?,
         };
         let changes = frozen::differences(&then, &now);
-        let other_data = begun.dataset_sha256.is_some() && begun.dataset_sha256 != self.dataset_sha256;
-        let data = other_data.then(|| "  the data: other files than it was begun with".to_owned());
-        let keys = (!changes.is_empty()).then(|| frozen::listed(&changes));
-        let lines: Vec<String> = data.into_iter().chain(keys).collect();
+        let mut lines = Vec::new();
+        if begun.dataset_sha256.is_some() && begun.dataset_sha256 != self.dataset_sha256 {
+            lines.push("  the data: other files".to_owned());
+        }
+        if !changes.is_empty() {
+            lines.push(frozen::listed(&changes));
+        }
         Ok((!lines.is_empty()).then(|| lines.join("\n")))
     }
 }
@@ -185,6 +187,11 @@ impl Trial {
             error: None,
         }
     }
+
+    /// Includes the current claim as of its last heartbeat.
+    pub(super) fn total_cpu_seconds(&self) -> f64 {
+        self.cpu_seconds + self.claim.as_ref().map_or(0.0, |claim| claim.cpu_seconds)
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -196,22 +203,25 @@ pub struct Study {
 
 impl Study {
     /// Accepts a definition that matches, or one that differs while nothing has been trained.
-    pub(super) fn begin(&self, definition: &Definition) -> Result<Begun> {
-        let Some(obstacle) = definition.obstacle(&self.definition)? else { return Ok(Begun::Plainly) };
+    pub(super) fn begin(&self, definition: &Definition) -> Result<BeginOutcome> {
+        let Some(differences) = definition.differences(&self.definition)? else {
+            return Ok(BeginOutcome::Unchanged);
+        };
         let is_untrained = self.trials.iter().all(|trial| trial.rungs.is_empty() && trial.claim.is_none());
         ensure!(
             is_untrained,
-            "trials of this study were trained with other values:\n{obstacle}\nRestore them to go on, or choose another --study"
+            "trials of this study were trained with other values:\n{differences}\nRestore them to continue, or choose another --study"
         );
-        Ok(Begun::Anew)
+        Ok(BeginOutcome::Reset)
     }
 
-    /// Includes running trials as of their last heartbeat.
+    /// Running trials count as of their last heartbeat.
     pub fn cpu_seconds(&self) -> f64 {
-        self.trials
-            .iter()
-            .map(|trial| trial.cpu_seconds + trial.claim.as_ref().map_or(0.0, |claim| claim.cpu_seconds))
-            .sum()
+        self.trials.iter().map(Trial::total_cpu_seconds).sum()
+    }
+
+    pub(super) fn claims(&self) -> impl Iterator<Item = &Claim> {
+        self.trials.iter().filter_map(|trial| trial.claim.as_ref())
     }
 
     /// Trials that reached a rung, the best first. Trials whose AUC is below the best by more than the
@@ -222,8 +232,8 @@ impl Study {
         let best_auc = reached.iter().map(|(_, result)| result.select_auc).fold(0.0, f64::max);
         let behind = |result: &RungResult| result.select_auc < best_auc - self.definition.auc_tolerance;
         reached.sort_by(|(a, left), (b, right)| {
-            let by_guard: Ordering = behind(left).cmp(&behind(right));
-            by_guard.then(left.value.total_cmp(&right.value)).then(a.number.cmp(&b.number))
+            let by_auc = behind(left).cmp(&behind(right));
+            by_auc.then(left.value.total_cmp(&right.value)).then(a.number.cmp(&b.number))
         });
         reached.into_iter().map(|(trial, _)| trial).collect()
     }

@@ -1,9 +1,9 @@
 //! A worker process: claims a job, trains to its rung, records the result, and repeats until no job is left.
 
 use super::directory::StudyDirectory;
-use super::place::Place;
+use super::location::StoreLocation;
 use super::results;
-use super::scheduler::{self, Asking, Job, Next};
+use super::scheduler::{self, ClaimRequest, Job, Next};
 use super::space::{Parameters, apply};
 use super::store::Store;
 use crate::config::Config;
@@ -21,17 +21,22 @@ use tch::Device;
 /// How long an idle worker waits before it asks again.
 const POLL: Duration = Duration::from_millis(500);
 /// If this many trials fail before any succeeds, the parameters are not to blame.
-const FAILURES: usize = 3;
+const MAX_FAILURES: usize = 3;
 
 /// Works on a study until no job is left, and returns why it stopped.
-pub fn work(config: &Config, study: &StudyDirectory, place: &Place, device: Device) -> Result<Next> {
-    let asking = asking(config)?;
-    let mut store = place.open()?;
-    store.attend(&asking.worker)?;
+pub fn work(
+    config: &Config,
+    study: &StudyDirectory,
+    location: &StoreLocation,
+    device: Device,
+) -> Result<Next> {
+    let request = claim_request(config)?;
+    let mut store = location.open()?;
+    store.mark_alive(&request.worker)?;
     loop {
-        match claim(store.as_mut(), &asking)? {
+        match claim(store.as_mut(), &request)? {
             (Next::Job(job), parameters) => {
-                carry_out(config, study, place, store.as_mut(), &asking, &job, &parameters, device)?;
+                run_job(config, study, location, store.as_mut(), &request, &job, &parameters, device)?;
             }
             (Next::Wait, _) => std::thread::sleep(POLL),
             (end, _) => {
@@ -43,10 +48,10 @@ pub fn work(config: &Config, study: &StudyDirectory, place: &Place, device: Devi
 }
 
 /// The worker name of this process, and the configured limits.
-fn asking(config: &Config) -> Result<Asking> {
-    let begun = SystemTime::now().duration_since(UNIX_EPOCH)?.as_nanos();
-    Ok(Asking {
-        worker: format!("{}-{}-{begun}", host(), std::process::id()),
+fn claim_request(config: &Config) -> Result<ClaimRequest> {
+    let start = SystemTime::now().duration_since(UNIX_EPOCH)?.as_nanos();
+    Ok(ClaimRequest {
+        worker: format!("{}-{}-{start}", host(), std::process::id()),
         host: host(),
         max_trials: config.tune.max_trials,
         budget_cpu_seconds: config.tune.budget_cpu_hours * 3600.0,
@@ -54,15 +59,14 @@ fn asking(config: &Config) -> Result<Asking> {
     })
 }
 
-fn claim(store: &mut dyn Store, asking: &Asking) -> Result<(Next, Parameters)> {
+fn claim(store: &mut dyn Store, request: &ClaimRequest) -> Result<(Next, Parameters)> {
     let mut answer = (Next::Wait, Parameters::new());
-    store.edit(&mut |study, moment| {
-        let n_failed = study.trials.iter().filter(|trial| trial.error.is_some()).count();
-        if n_failed >= FAILURES && study.trials.iter().all(|trial| trial.rungs.is_empty()) {
-            let error = study.trials.iter().find_map(|trial| trial.error.clone());
-            bail!("{n_failed} trials failed and none succeeded; the first: {}", error.unwrap_or_default());
+    store.edit(&mut |study, liveness| {
+        let errors: Vec<&String> = study.trials.iter().filter_map(|trial| trial.error.as_ref()).collect();
+        if errors.len() >= MAX_FAILURES && study.trials.iter().all(|trial| trial.rungs.is_empty()) {
+            bail!("{} trials failed and none succeeded; the first error: {}", errors.len(), errors[0]);
         }
-        let next = scheduler::claim(study, asking, moment)?;
+        let next = scheduler::claim(study, request, liveness)?;
         let parameters = match &next {
             Next::Job(job) => study.trials[job.trial].parameters.clone(),
             _ => Parameters::new(),
@@ -73,42 +77,41 @@ fn claim(store: &mut dyn Store, asking: &Asking) -> Result<(Next, Parameters)> {
     Ok(answer)
 }
 
-#[expect(clippy::too_many_arguments, reason = "one job with everything that it needs")]
-fn carry_out(
+#[expect(clippy::too_many_arguments, reason = "one job and everything it needs")]
+fn run_job(
     config: &Config,
     study: &StudyDirectory,
-    place: &Place,
+    location: &StoreLocation,
     store: &mut dyn Store,
-    asking: &Asking,
+    request: &ClaimRequest,
     job: &Job,
     parameters: &Parameters,
     device: Device,
 ) -> Result<()> {
     let Job { trial, generation, epochs, .. } = *job;
     if let Some(worker) = &job.taken_over_from {
-        say(format!("trial {trial:04}: taken over from {worker}, which was lost"));
+        say(format!("trial {trial:04}: taken over from the lost worker {worker}"));
     }
-    say(format!("trial {trial:04}: to epoch {epochs} with {}", results::listed(parameters)));
+    say(format!("trial {trial:04}: to epoch {epochs} with {}", results::format_parameters(parameters)));
     let cpu_before = cpu_seconds()?;
-    let heart = Heart::start(place, job.clone(), asking, cpu_before)?;
+    let heartbeat = Heartbeat::start(location, job.clone(), request, cpu_before)?;
     let outcome = train_trial(config, study, job, parameters, device);
-    let lost = heart.stop();
-    if lost {
-        // The new holder renamed the folder, so this worker cannot have written to it.
-        say(format!("trial {trial:04}: lost to another worker after a stall; left alone"));
+    // The new holder renamed the folder, so this worker cannot have written to it.
+    if heartbeat.stop() {
+        say(format!("trial {trial:04}: lost to another worker after a stall"));
         return Ok(());
     }
     // Rename the folder before the result is recorded: the next claim looks for it under the plain name.
-    let outcome = outcome.and_then(|progress| study.settle(trial, generation).map(|()| progress));
+    let outcome = outcome.and_then(|progress| study.release(trial, generation).map(|()| progress));
     let outcome = outcome.map_err(|error| format!("{error:#}"));
     let spent = cpu_seconds()? - cpu_before;
-    let mut kept = false;
+    let mut recorded = false;
     store.edit(&mut |study, _| {
-        kept = scheduler::finish(study, job, &outcome, spent);
+        recorded = scheduler::finish(study, job, &outcome, spent);
         Ok(())
     })?;
     match outcome {
-        _ if !kept => say(format!("trial {trial:04}: lost to another worker after a stall; left alone")),
+        _ if !recorded => say(format!("trial {trial:04}: lost to another worker after a stall")),
         Ok(_) => results::write(config, study, store, None)?,
         Err(error) => say(format!("trial {trial:04}: failed: {error}")),
     }
@@ -124,36 +127,36 @@ fn train_trial(
     device: Device,
 ) -> Result<Progress> {
     let config = apply(config, parameters)?;
-    let folder = study.take(job.trial, job.generation)?;
+    let folder = study.claim(job.trial, job.generation)?;
     let run = RunDirectory::open(&folder, &config)?;
     train_to(&config, &run, device, job.epochs)
 }
 
 /// Sends heartbeats from a thread and a connection of its own.
-struct Heart {
+struct Heartbeat {
     stop: Sender<()>,
     thread: JoinHandle<bool>,
 }
 
-impl Heart {
-    fn start(place: &Place, job: Job, asking: &Asking, cpu_before: f64) -> Result<Self> {
-        let mut store = place.open().context("for the signs of life")?;
+impl Heartbeat {
+    fn start(location: &StoreLocation, job: Job, request: &ClaimRequest, cpu_before: f64) -> Result<Self> {
+        let mut store = location.open().context("heartbeat")?;
         // This connection is the one in constant use, so it notices a restarted store.
-        store.attend(&asking.worker)?;
-        let lease_seconds = asking.lease_seconds;
+        store.mark_alive(&request.worker)?;
+        let lease_seconds = request.lease_seconds;
         let (stop, stopped) = channel();
         let thread = std::thread::spawn(move || {
             let interval = Duration::from_secs_f64((lease_seconds / 4.0).min(15.0));
             while stopped.recv_timeout(interval) == Err(RecvTimeoutError::Timeout) {
                 let spent = cpu_seconds().unwrap_or(cpu_before) - cpu_before;
                 let mut held = true;
-                let renewed = store.edit(&mut |study, moment| {
-                    held = scheduler::renew(study, &job, spent, lease_seconds, moment);
+                let renewed = store.edit(&mut |study, liveness| {
+                    held = scheduler::renew(study, &job, spent, lease_seconds, liveness);
                     Ok(())
                 });
                 match renewed {
                     // The lease may expire meanwhile. Whether the trial is lost is up to the store.
-                    Err(error) => say(format!("trial {:04}: no sign of life: {error:#}", job.trial)),
+                    Err(error) => say(format!("trial {:04}: heartbeat failed: {error:#}", job.trial)),
                     Ok(()) if !held => return true,
                     Ok(()) => {}
                 }
@@ -173,8 +176,7 @@ impl Heart {
 pub(super) fn cpu_seconds() -> Result<f64> {
     let mut usage = std::mem::MaybeUninit::<libc::rusage>::zeroed();
     // SAFETY: the pointer refers to a writable `rusage`, which getrusage fills.
-    let answer = unsafe { libc::getrusage(libc::RUSAGE_SELF, usage.as_mut_ptr()) };
-    if answer != 0 {
+    if unsafe { libc::getrusage(libc::RUSAGE_SELF, usage.as_mut_ptr()) } != 0 {
         return Err(std::io::Error::last_os_error()).context("getrusage");
     }
     // SAFETY: zeroed and then filled; `rusage` is made of integers, for which all bit patterns are valid.

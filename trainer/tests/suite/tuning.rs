@@ -4,9 +4,9 @@
 use crate::support::{Workbench, fail, repository, succeed};
 use cxr_trainer::model::{Architecture, Network, Precision, weights};
 use cxr_trainer::tune::TuneFile;
-use cxr_trainer::tune::place::Place;
+use cxr_trainer::tune::location::StoreLocation;
 use cxr_trainer::tune::results::Ended;
-use cxr_trainer::tune::scheduler::Moment;
+use cxr_trainer::tune::scheduler::Liveness;
 use cxr_trainer::tune::study::{Definition, Study, Trial};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -260,7 +260,7 @@ fn a_study_keeps_its_definition_and_refuses_unknown_keys() {
         fail(&mut search.command(&["--max-trials", "1"]))
     };
     let printed = with("training.learning_rate", "training.lerning_rate");
-    assert!(printed.contains("training.lerning_rate is no key"), "{printed}");
+    assert!(printed.contains("training.lerning_rate is not a configuration key"), "{printed}");
     let printed = with("[1.0e-3, 1.0e-2]", "[1.0e-2, 1.0e-3]");
     assert!(printed.contains("log_uniform: [low, high]"), "{printed}");
     let printed = with("training.weight_decay: null", "data.select_fraction: { uniform: [0.1, 0.2] }");
@@ -271,7 +271,7 @@ fn a_study_keeps_its_definition_and_refuses_unknown_keys() {
     assert!(printed.contains("missing.safetensors"), "{printed}");
     std::fs::write(search.workbench.config(), &config).unwrap();
     let printed = succeed(&mut search.command(&["--budget-cpu-hours", "0.000001"]));
-    assert!(printed.contains("begins with the new values"), "{printed}");
+    assert!(printed.contains("starts over with the new values"), "{printed}");
     assert!(printed.contains("best: trial 0000"), "{printed}");
     let printed = with("rungs: [3, 6]", "rungs: [3, 7]");
     assert!(printed.contains("trainer.tune.rungs: was [3,6], now [3,7]"), "{printed}");
@@ -306,8 +306,8 @@ fn a_stalled_worker_that_wakes_up_changes_nothing() {
 }
 
 /// One process stalls within an edit. Another's edit succeeds meanwhile, and the first is repeated.
-fn stalled_edit(place: &Place, definition: &Definition) {
-    let (mut stalls, mut goes_on) = (place.open().unwrap(), place.open().unwrap());
+fn stalled_edit(location: &StoreLocation, definition: &Definition) {
+    let (mut stalls, mut goes_on) = (location.open().unwrap(), location.open().unwrap());
     stalls.begin(definition).unwrap();
     let draw = |study: &mut Study, learning_rate: f64| {
         let parameters = [("training.learning_rate".to_owned(), learning_rate.into())];
@@ -318,7 +318,7 @@ fn stalled_edit(place: &Place, definition: &Definition) {
     let n_asked = std::thread::scope(|scope| {
         let stalled = scope.spawn(move || {
             let mut n_asked = 0;
-            let edit = &mut |study: &mut Study, _: &Moment| {
+            let edit = &mut |study: &mut Study, _: &Liveness| {
                 n_asked += 1;
                 if n_asked == 1 {
                     inside.send(()).unwrap();
@@ -331,7 +331,7 @@ fn stalled_edit(place: &Place, definition: &Definition) {
             n_asked
         });
         is_inside.recv().unwrap();
-        let edit = &mut |study: &mut Study, _: &Moment| {
+        let edit = &mut |study: &mut Study, _: &Liveness| {
             draw(study, 0.2);
             Ok(())
         };
@@ -348,11 +348,11 @@ fn stalled_edit(place: &Place, definition: &Definition) {
 #[test]
 fn a_process_that_stalls_within_an_edit_stops_nobody() {
     let folder = tempfile::tempdir().unwrap();
-    let store = Place::of(None, &undisturbed().folder());
+    let store = StoreLocation::parse(None, &undisturbed().folder());
     let definition = store.open().unwrap().load().unwrap().unwrap().definition;
-    stalled_edit(&Place::of(None, folder.path()), &definition);
+    stalled_edit(&StoreLocation::parse(None, folder.path()), &definition);
     match Cluster::start("stalled") {
-        Some(cluster) => stalled_edit(&Place::of(Some(&cluster.url), folder.path()), &definition),
+        Some(cluster) => stalled_edit(&StoreLocation::parse(Some(&cluster.url), folder.path()), &definition),
         None => eprintln!("skipped with Postgres: no initdb, so no private Postgres"),
     }
 }

@@ -1,7 +1,7 @@
 //! HTTP with timeouts and with the credentials of MLflow's own environment variables. Errors name the request
 //! and the response, and never show credentials.
 
-use crate::tracking::store::Failure;
+use crate::tracking::store::DeliveryError;
 use anyhow::{Context, Result, bail};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -55,18 +55,18 @@ impl Http {
         &self.url
     }
 
-    pub(super) fn get(&self, path: &str, query: &[(&str, &str)]) -> Result<Answer, Failure> {
+    pub(super) fn get(&self, path: &str, query: &[(&str, &str)]) -> Result<Answer, DeliveryError> {
         let query: Vec<String> =
             query.iter().map(|(key, value)| format!("{key}={}", encoded(value, ""))).collect();
         self.ask(Method::GET, &format!("{path}?{}", query.join("&")), None, self.timeout)
     }
 
-    pub(super) fn post(&self, path: &str, body: &Value) -> Result<Answer, Failure> {
+    pub(super) fn post(&self, path: &str, body: &Value) -> Result<Answer, DeliveryError> {
         let body = body.to_string();
         self.ask(Method::POST, path, Some(("application/json", body.as_bytes())), self.timeout)
     }
 
-    pub(super) fn put(&self, path: &str, bytes: &[u8]) -> Result<Answer, Failure> {
+    pub(super) fn put(&self, path: &str, bytes: &[u8]) -> Result<Answer, DeliveryError> {
         let body = Some(("application/octet-stream", bytes));
         self.ask(Method::PUT, &encoded(path, "/"), body, self.timeout * UPLOAD_FACTOR)
     }
@@ -77,9 +77,9 @@ impl Http {
         path: &str,
         body: Option<(&str, &[u8])>,
         timeout: Duration,
-    ) -> Result<Answer, Failure> {
+    ) -> Result<Answer, DeliveryError> {
         let asked = format!("{method} {}/{path}", self.url);
-        let later = |what: &dyn std::fmt::Display| Failure::Later(format!("{asked}: {what}"));
+        let later = |what: &dyn std::fmt::Display| DeliveryError::Retryable(format!("{asked}: {what}"));
         let mut request = Request::builder().method(method).uri(format!("{}/{path}", self.url));
         if let Some(authorization) = &self.authorization {
             request = request.header("Authorization", authorization);
@@ -102,14 +102,16 @@ impl Answer {
     }
 
     /// The JSON of a successful response; `null` for an empty body.
-    pub(super) fn ok(self) -> Result<Value, Failure> {
+    pub(super) fn ok(self) -> Result<Value, DeliveryError> {
         if self.status.is_success() {
             if self.text.trim().is_empty() {
                 return Ok(Value::Null);
             }
             return serde_json::from_str(&self.text).map_err(|_| {
                 let (asked, shown) = (&self.asked, shown(&self.text));
-                Failure::Later(format!("{asked}: answered no JSON: {shown}; is this an MLflow server?"))
+                DeliveryError::Retryable(format!(
+                    "{asked}: answered no JSON: {shown}; is this an MLflow server?"
+                ))
             });
         }
         let advice = match self.status {
@@ -123,9 +125,9 @@ impl Answer {
         // change.
         Err(match self.status {
             StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE | StatusCode::UNPROCESSABLE_ENTITY => {
-                Failure::Never(what)
+                DeliveryError::Permanent(what)
             }
-            _ => Failure::Later(what),
+            _ => DeliveryError::Retryable(what),
         })
     }
 }

@@ -8,7 +8,7 @@ use anyhow::Result;
 use std::path::{Path, PathBuf};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Standing {
+pub struct DeliveryStatus {
     /// [`Store::target`](super::store::Store::target).
     pub target: String,
     pub delivered: Delivered,
@@ -17,7 +17,7 @@ pub struct Standing {
     pub spool: PathBuf,
 }
 
-impl Standing {
+impl DeliveryStatus {
     pub fn read(config: &Tracking, folder: &Path) -> Result<Self> {
         let spool = Spool::open(folder.join(&config.spool))?;
         let target = delivery::open(config)?.target().to_owned();

@@ -7,7 +7,7 @@ use anyhow::Result;
 use std::path::{Path, PathBuf};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Place {
+pub enum StoreLocation {
     /// A folder that all workers can reach.
     Folder(PathBuf),
     /// A URL, and the name of the study in that database.
@@ -18,17 +18,13 @@ pub enum Place {
     },
 }
 
-impl Place {
+impl StoreLocation {
     /// Without `--store`, the store lies in the study's folder.
-    pub fn of(store: Option<&str>, study: &Path) -> Self {
+    pub fn parse(store: Option<&str>, study: &Path) -> Self {
         match store {
             Some(url) if url.starts_with("postgres://") || url.starts_with("postgresql://") => {
-                Self::Postgres {
-                    url: url.to_owned(),
-                    study: study
-                        .file_name()
-                        .map_or_else(String::new, |name| name.to_string_lossy().into_owned()),
-                }
+                let study = study.file_name().unwrap_or_default().to_string_lossy().into_owned();
+                Self::Postgres { url: url.to_owned(), study }
             }
             Some(folder) => Self::Folder(PathBuf::from(folder)),
             None => Self::Folder(study.join("store")),

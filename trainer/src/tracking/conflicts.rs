@@ -3,7 +3,7 @@
 use super::delivery;
 use super::event::{Event, NAME_TAG, VERSION_TAG};
 use super::spool::Spool;
-use super::store::{Failure, Registered};
+use super::store::{DeliveryError, RegisteredVersion};
 use crate::config::Tracking;
 use crate::progress::say;
 use anyhow::Result;
@@ -11,24 +11,30 @@ use semver::Version;
 use std::path::Path;
 
 #[derive(Debug)]
-pub struct Wanted<'a> {
+pub struct RequestedVersion<'a> {
     pub bundle: &'a str,
     pub version: &'a Version,
 }
 
 /// Conflicts that would prevent tracking and registering a run. A store that does not answer is not a
 /// conflict: the release checks again.
-pub fn taken(config: &Tracking, run_folder: &Path, wanted: &Wanted) -> Result<Vec<String>> {
+pub fn name_conflicts(
+    config: &Tracking,
+    run_folder: &Path,
+    requested: &RequestedVersion,
+) -> Result<Vec<String>> {
     let mut store = delivery::open(config)?;
     let own = own_names(config, run_folder, store.target())?;
     let asked = store.check_experiment().and_then(|()| store.versions(&config.registered_model));
     match asked {
-        Ok(versions) => Ok(conflict(config, store.target(), &versions, &own, wanted).into_iter().collect()),
-        Err(Failure::Never(why)) => Ok(vec![why]),
-        Err(Failure::Later(why)) => {
+        Ok(versions) => {
+            Ok(conflict(config, store.target(), &versions, &own, requested).into_iter().collect())
+        }
+        Err(DeliveryError::Permanent(why)) => Ok(vec![why]),
+        Err(DeliveryError::Retryable(why)) => {
             say(format!(
                 "tracking: {why}; whether {} {} can be registered is not known before the release",
-                wanted.bundle, wanted.version
+                requested.bundle, requested.version
             ));
             Ok(Vec::new())
         }
@@ -52,13 +58,13 @@ fn own_names(config: &Tracking, run_folder: &Path, target: &str) -> Result<Vec<S
 fn conflict(
     config: &Tracking,
     target: &str,
-    versions: &[Registered],
+    versions: &[RegisteredVersion],
     own: &[String],
-    wanted: &Wanted,
+    requested: &RequestedVersion,
 ) -> Option<String> {
-    let Wanted { bundle, version } = wanted;
+    let RequestedVersion { bundle, version } = requested;
     let model = &config.registered_model;
-    let name = |registered: &Registered| registered.tags.get(NAME_TAG).cloned();
+    let name = |registered: &RegisteredVersion| registered.tags.get(NAME_TAG).cloned();
     let names: Vec<String> = versions.iter().filter_map(name).collect();
     if let Some(other) = names.first().filter(|_| !names.iter().any(|name| name == bundle)) {
         return Some(format!(

@@ -29,7 +29,7 @@ use crate::run::verdict::Verdict;
 use anyhow::{Context, Result};
 use event::{StringMap, VERDICT_TAG, now_ms};
 use results::ResultFile;
-use sender::{Courier, Sender};
+use sender::{Sender, SpoolDelivery};
 use serde::Serialize;
 use serde_json::Value;
 use spool::Spool;
@@ -45,7 +45,7 @@ pub struct Tracker {
     /// `None` if it cannot be opened; nothing is tracked then.
     spool: Option<Spool>,
     folder: PathBuf,
-    known: Known,
+    recorded: Recorded,
     sender: Option<Sender>,
     flush: Duration,
     patient_level: bool,
@@ -55,8 +55,8 @@ pub struct Tracker {
 
 /// What the spool holds already, to avoid duplicates.
 #[derive(Debug, Default)]
-struct Known {
-    begun: bool,
+struct Recorded {
+    has_run: bool,
     parameters: StringMap,
     tags: StringMap,
     artefacts: BTreeMap<String, String>,
@@ -66,11 +66,11 @@ struct Known {
     status: Option<Status>,
 }
 
-impl Known {
-    fn learn(&mut self, event: &Event) {
+impl Recorded {
+    fn add(&mut self, event: &Event) {
         match event {
             Event::Run { tags, .. } => {
-                self.begun = true;
+                self.has_run = true;
                 self.tags.extend(tags.clone());
             }
             Event::Parameters { values } => self.parameters.extend(values.clone()),
@@ -98,7 +98,7 @@ impl Tracker {
         match serde_json::to_value(config) {
             Ok(mut tree) => {
                 if !tracker.patient_level {
-                    privacy::without_paths(&mut tree);
+                    privacy::redact_paths(&mut tree);
                 }
                 tracker.parameters(parameters::flatten(&tree));
             }
@@ -135,63 +135,56 @@ impl Tracker {
         let mut tracker = Self {
             spool: None,
             folder: folder.to_owned(),
-            known: Known::default(),
+            recorded: Recorded::default(),
             sender: None,
             flush: Duration::from_secs(config.flush_seconds),
             patient_level: config.patient_level,
             running: false,
         };
-        match read(config, folder) {
-            Ok((spool, known)) => {
-                tracker.sender = start(config, &spool, folder);
-                (tracker.spool, tracker.known) = (Some(spool), known);
+        match open_spool(config, folder) {
+            Ok((spool, recorded)) => {
+                tracker.sender = start_sender(config, &spool, folder);
+                (tracker.spool, tracker.recorded) = (Some(spool), recorded);
             }
             Err(error) => say(format!("tracking: {error:#}; this command is not tracked")),
         }
-        if !tracker.known.begun {
+        if !tracker.recorded.has_run {
             let id = uuid::Uuid::new_v4().simple().to_string();
             let tags = run_tags(folder);
-            tracker.say(&[Event::Run { id, name: name.to_owned(), time_ms: now_ms(), tags }]);
+            tracker.record(&[Event::Run { id, name: name.to_owned(), time_ms: now_ms(), tags }]);
         }
         tracker
     }
 
     /// Adds parameters. MLflow does not allow changes, so a changed value becomes the tag `changed.<name>`.
     pub fn parameters(&mut self, values: StringMap) {
-        let known = &self.known.parameters;
+        let recorded = &self.recorded.parameters;
         let (old, new): (StringMap, StringMap) =
-            values.into_iter().partition(|(key, _)| known.contains_key(key));
-        let changed = old.into_iter().filter(|(key, value)| known[key] != *value);
+            values.into_iter().partition(|(key, _)| recorded.contains_key(key));
+        let changed = old.into_iter().filter(|(key, value)| recorded[key] != *value);
         let changed = changed.map(|(key, value)| (format!("changed.{key}"), value)).collect();
         if !new.is_empty() {
-            self.say(&[Event::Parameters { values: new }]);
+            self.record(&[Event::Parameters { values: new }]);
         }
         self.tags(changed);
     }
 
     pub fn tags(&mut self, mut values: StringMap) {
-        values.retain(|key, value| self.known.tags.get(key) != Some(&*value));
+        values.retain(|key, value| self.recorded.tags.get(key) != Some(&*value));
         if !values.is_empty() {
-            self.say(&[Event::Tags { values }]);
+            self.record(&[Event::Tags { values }]);
         }
     }
 
     /// Records the epochs of `history` that have not been recorded yet.
     pub fn epochs(&mut self, history: &[impl Serialize]) {
-        let last_epoch = self.known.last_epoch;
+        let last_epoch = self.recorded.last_epoch;
         let epochs = history.iter().map(epoch_values);
         let events = epochs.filter_map(|values| {
-            let Number(epoch) = values.get(EPOCH)?;
-            let step = *epoch as i64;
+            let step = values.get(EPOCH)?.0 as i64;
             (step > last_epoch).then(|| Event::Metrics { time_ms: now_ms(), step, values })
         });
-        self.say(&events.collect::<Vec<_>>());
-    }
-
-    /// Metrics of one step; 0 for metrics outside of training.
-    pub fn metrics(&mut self, step: i64, values: BTreeMap<String, f64>) {
-        let values = values.into_iter().map(|(name, value)| (name, Number(value))).collect();
-        self.say(&[Event::Metrics { time_ms: now_ms(), step, values }]);
+        self.record(&events.collect::<Vec<_>>());
     }
 
     /// Records the figures of every result file as metrics, and the files themselves unless they may hold
@@ -206,11 +199,11 @@ impl Tracker {
     /// Names of the result files that stay in the run directory.
     pub fn withheld(&self) -> Result<Vec<String>> {
         let files = results::scan(&self.folder)?;
-        Ok(files.into_iter().filter(|file| self.stays(file)).map(|file| file.name).collect())
+        Ok(files.into_iter().filter(|file| self.is_withheld(file)).map(|file| file.name).collect())
     }
 
     pub fn register(&mut self, version: ModelVersion) {
-        self.say(&[Event::Version(version)]);
+        self.record(&[Event::Version(version)]);
     }
 
     pub fn finish(mut self, status: Status) {
@@ -218,41 +211,36 @@ impl Tracker {
         self.status(status);
     }
 
-    fn stays(&self, file: &ResultFile) -> bool {
+    fn is_withheld(&self, file: &ResultFile) -> bool {
         !self.patient_level && privacy::is_patient_level(&file.name)
     }
 
     fn result(&mut self, file: &ResultFile) {
-        if self.known.artefacts.get(&file.name) == Some(&file.sha256) {
+        if self.recorded.artefacts.get(&file.name) == Some(&file.sha256) {
             return;
         }
         let mut events = Vec::new();
         let values = file.figures();
-        if values.keys().any(|name| self.known.figures.get(name) != Some(&file.time_ms)) {
+        if values.keys().any(|name| self.recorded.figures.get(name) != Some(&file.time_ms)) {
             events.push(Event::Metrics { time_ms: file.time_ms, step: 0, values });
         }
-        if !self.stays(file) {
-            let place = file.path.strip_prefix(&self.folder).unwrap_or(&file.path).to_owned();
-            events.push(Event::Artefact {
-                name: file.name.clone(),
-                file: place,
-                sha256: file.sha256.clone(),
-            });
+        if !self.is_withheld(file) {
+            let relative = file.path.strip_prefix(&self.folder).unwrap_or(&file.path).to_owned();
+            let (name, sha256) = (file.name.clone(), file.sha256.clone());
+            events.push(Event::Artefact { name, file: relative, sha256 });
         }
-        self.say(&events);
+        self.record(&events);
     }
 
     fn status(&mut self, status: Status) {
-        if self.known.status != Some(status) {
-            self.say(&[Event::Status { status, time_ms: now_ms() }]);
+        if self.recorded.status != Some(status) {
+            self.record(&[Event::Status { status, time_ms: now_ms() }]);
         }
     }
 
-    fn say(&mut self, events: &[Event]) {
+    fn record(&mut self, events: &[Event]) {
         let Some(spool) = self.spool.as_ref().filter(|_| !events.is_empty()) else { return };
-        for event in events {
-            self.known.learn(event);
-        }
+        events.iter().for_each(|event| self.recorded.add(event));
         if let Err(error) = spool.append(events) {
             say(format!("tracking: {error:#}"));
         }
@@ -274,52 +262,50 @@ impl Drop for Tracker {
 }
 
 /// Opens the spool of a run and reads back its events.
-fn read(config: &Tracking, folder: &Path) -> Result<(Spool, Known)> {
+fn open_spool(config: &Tracking, folder: &Path) -> Result<(Spool, Recorded)> {
     files::create_own_folder(folder)?;
     let spool = Spool::open(folder.join(&config.spool))?;
-    let mut known = Known::default();
-    for event in &spool.events()? {
-        known.learn(event);
-    }
-    Ok((spool, known))
+    let mut recorded = Recorded::default();
+    spool.events()?.iter().for_each(|event| recorded.add(event));
+    Ok((spool, recorded))
 }
 
-fn start(config: &Tracking, spool: &Spool, folder: &Path) -> Option<Sender> {
+fn start_sender(config: &Tracking, spool: &Spool, folder: &Path) -> Option<Sender> {
     let sender = delivery::open(config).and_then(|store| {
         let patient_level = config.patient_level;
-        let courier = Courier { spool: spool.clone(), run_folder: folder.to_owned(), patient_level, store };
-        Sender::start(courier).context("starting the thread that sends")
+        let delivery =
+            SpoolDelivery { spool: spool.clone(), run_folder: folder.to_owned(), patient_level, store };
+        Sender::start(delivery).context("starting the sender")
     });
     sender.inspect_err(|error| say(format!("tracking: {error:#}; kept in {}", spool.file().display()))).ok()
 }
 
 fn epoch_values(epoch: &impl Serialize) -> BTreeMap<String, Number> {
-    let fields = serde_json::to_value(epoch).ok();
-    let fields = fields.as_ref().and_then(Value::as_object).into_iter().flatten();
-    let number = |value: &Value| match value {
+    let Ok(Value::Object(fields)) = serde_json::to_value(epoch) else { return BTreeMap::new() };
+    let number = |value: Value| match value {
         // JSON has no NaN, and NaN is the only value of an epoch that serialises to null.
         Value::Null => Some(Number(f64::NAN)),
         other => other.as_f64().map(Number),
     };
-    fields.filter_map(|(name, value)| Some((name.clone(), number(value)?))).collect()
+    fields.into_iter().filter_map(|(name, value)| Some((name, number(value)?))).collect()
 }
 
 /// Source, user, commit and versions, under MLflow's tag names where it has them.
 fn run_tags(folder: &Path) -> StringMap {
     let environment = Environment::load(folder).ok().flatten();
+    let user = std::env::var("USER").unwrap_or_else(|_| "unknown".to_owned());
     let mut tags = StringMap::from([
         ("mlflow.source.name".to_owned(), "cxr-trainer".to_owned()),
         ("mlflow.source.type".to_owned(), "LOCAL".to_owned()),
-        ("mlflow.user".to_owned(), std::env::var("USER").unwrap_or_else(|_| "unknown".to_owned())),
+        ("mlflow.user".to_owned(), user),
     ]);
     let commit = environment.as_ref().map_or_else(git_commit, |environment| environment.git_commit.clone());
     tags.extend(commit.map(|commit| ("mlflow.source.git.commit".to_owned(), commit)));
     if let Some(environment) = environment {
         tags.insert("processor".to_owned(), environment.processor);
         tags.insert("compute_threads".to_owned(), environment.compute_threads.to_string());
-        tags.extend(
-            environment.libraries.into_iter().map(|(name, version)| (format!("version.{name}"), version)),
-        );
+        let libraries = environment.libraries.into_iter();
+        tags.extend(libraries.map(|(name, version)| (format!("version.{name}"), version)));
     }
     tags
 }

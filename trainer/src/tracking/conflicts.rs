@@ -24,16 +24,15 @@ pub fn name_conflicts(
     requested: &RequestedVersion,
 ) -> Result<Vec<String>> {
     let mut store = delivery::open(config)?;
-    let own = own_names(config, run_folder, store.target())?;
-    let asked = store.check_experiment().and_then(|()| store.versions(&config.registered_model));
-    match asked {
+    let own = own_run_ids(config, run_folder, store.target())?;
+    match store.check_experiment().and_then(|()| store.versions(&config.registered_model)) {
         Ok(versions) => {
             Ok(conflict(config, store.target(), &versions, &own, requested).into_iter().collect())
         }
         Err(DeliveryError::Permanent(why)) => Ok(vec![why]),
         Err(DeliveryError::Retryable(why)) => {
             say(format!(
-                "tracking: {why}; whether {} {} can be registered is not known before the release",
+                "tracking: {why}; the release will check whether {} {} can be registered",
                 requested.bundle, requested.version
             ));
             Ok(Vec::new())
@@ -41,18 +40,19 @@ pub fn name_conflicts(
     }
 }
 
-fn own_names(config: &Tracking, run_folder: &Path, target: &str) -> Result<Vec<String>> {
+/// The ids of this run: the store's and the spool's.
+fn own_run_ids(config: &Tracking, run_folder: &Path, target: &str) -> Result<Vec<String>> {
     let folder = run_folder.join(&config.spool);
     if !folder.is_dir() {
         return Ok(Vec::new());
     }
     let spool = Spool::open(folder)?;
-    let in_store = spool.sent()?.targets.remove(target).and_then(|delivered| delivered.run);
-    let ours = spool.events()?.into_iter().find_map(|event| match event {
+    let in_store = spool.delivered(target)?.run;
+    let in_spool = spool.events()?.into_iter().find_map(|event| match event {
         Event::Run { id, .. } => Some(id),
         _ => None,
     });
-    Ok(in_store.into_iter().chain(ours).collect())
+    Ok(in_store.into_iter().chain(in_spool).collect())
 }
 
 fn conflict(

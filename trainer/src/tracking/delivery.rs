@@ -1,9 +1,9 @@
 //! Opens the configured store and delivers events to it.
 
 use super::event::{Event, ModelVersion, RUN_TAG};
-use super::folder::Folder;
+use super::folder::LocalStore;
 use super::privacy;
-use super::server::Server;
+use super::server::MlflowServer;
 use super::spool::Delivered;
 use super::store::{DeliveryError, NewRun, Store};
 use crate::bundle;
@@ -19,8 +19,8 @@ const MAX_TEXTS: usize = 100;
 /// Opens the store that the configuration names.
 pub fn open(config: &Tracking) -> anyhow::Result<Box<dyn Store>> {
     Ok(match &config.server {
-        Some(url) => Box::new(Server::new(url, config)?),
-        None => Box::new(Folder::new(&config.store, &config.experiment)?),
+        Some(url) => Box::new(MlflowServer::new(url, config)?),
+        None => Box::new(LocalStore::new(&config.store, &config.experiment)?),
     })
 }
 
@@ -37,11 +37,10 @@ pub fn deliver(
         delivered.run = Some(store.run(&NewRun { id, name, time_ms: *time_ms, tags: &tags })?);
         return Ok(());
     }
-    let run = delivered.run.clone().ok_or_else(|| {
-        DeliveryError::Permanent(
-            "the spool does not begin with the run, which must have been there before".into(),
-        )
-    })?;
+    let run = delivered
+        .run
+        .clone()
+        .ok_or_else(|| DeliveryError::Permanent("the first event of the spool is not the run".into()))?;
     match event {
         Event::Run { .. } => Ok(()),
         Event::Parameters { values } => in_chunks(values, MAX_TEXTS, |values| store.parameters(&run, values)),
@@ -51,12 +50,12 @@ pub fn deliver(
         }
         // The event may have been spooled under a configuration that allowed it.
         Event::Artefact { name, .. } if !patient_level && privacy::is_patient_level(name) => {
-            Err(DeliveryError::Permanent(privacy::refusal(name)))
+            Err(DeliveryError::Permanent(privacy::withheld_message(name)))
         }
         Event::Artefact { name, file, .. } => {
             let path = run_folder.join(file);
             let bytes = std::fs::read(&path).map_err(|error| {
-                DeliveryError::Permanent(format!("{}: cannot be read any more: {error}", path.display()))
+                DeliveryError::Permanent(format!("{}: cannot be read: {error}", path.display()))
             })?;
             store.artefact(&run, name, &bytes)
         }
@@ -79,22 +78,21 @@ fn in_chunks<V>(
 
 /// Uploads the bundle to a folder named by its digest, so that no later bundle replaces it, and registers it.
 fn register(store: &mut dyn Store, run: &str, version: &ModelVersion) -> Result<String, DeliveryError> {
-    let name = |what: String| DeliveryError::Permanent(format!("{}: {what}", version.folder.display()));
-    let read = |file: &str| std::fs::read(version.folder.join(file));
-    let bundle = bundle::read(&version.folder, None).map_err(|error| name(error.to_string()))?;
+    let failed = |what: String| DeliveryError::Permanent(format!("{}: {what}", version.folder.display()));
+    let bundle = bundle::read(&version.folder, None).map_err(|error| failed(error.to_string()))?;
     if bundle.digest() != version.bundle_sha256 {
-        return Err(name(format!(
-            "holds another bundle now ({}) than the one to register ({}); run `cxr-trainer register` on that one",
+        return Err(failed(format!(
+            "now holds another bundle ({}) than the one to register ({}); run `cxr-trainer register` on the original",
             bundle.digest(),
             version.bundle_sha256
         )));
     }
     let folder = format!("bundle-{}", &version.bundle_sha256[..12]);
     for file in bundle.manifest().files.keys().map(String::as_str).chain([MANIFEST, SIGNATURE]) {
-        match read(file) {
+        match std::fs::read(version.folder.join(file)) {
             Ok(bytes) => store.artefact(run, &format!("{folder}/{file}"), &bytes)?,
             Err(error) if file == SIGNATURE && error.kind() == std::io::ErrorKind::NotFound => {}
-            Err(error) => return Err(name(format!("{file}: {error}"))),
+            Err(error) => return Err(failed(format!("{file}: {error}"))),
         }
     }
     store.version(run, &folder, version)

@@ -21,7 +21,7 @@ impl DeliveryStatus {
     pub fn read(config: &Tracking, folder: &Path) -> Result<Self> {
         let spool = Spool::open(folder.join(&config.spool))?;
         let target = delivery::open(config)?.target().to_owned();
-        let delivered = spool.sent()?.targets.remove(&target).unwrap_or_default();
+        let delivered = spool.delivered(&target)?;
         let n_waiting = spool.lines(delivered.position)?.len();
         Ok(Self { target, delivered, n_waiting, spool: spool.file() })
     }

@@ -77,6 +77,8 @@ pub const NAME_TAG: &str = "cxr_name";
 pub const ANSWERS_TAG: &str = "cxr_answers_sha256";
 /// [`Event::Run::id`](Event::Run), as a tag of the run.
 pub const RUN_TAG: &str = "cxr_run";
+/// Verdict of the gates, as a tag of runs and versions.
+pub const VERDICT_TAG: &str = "cxr_verdict";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
@@ -87,14 +89,6 @@ pub enum Status {
 }
 
 impl Status {
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Running => "RUNNING",
-            Self::Finished => "FINISHED",
-            Self::Failed => "FAILED",
-        }
-    }
-
     /// MLflow's number for it in its file store.
     pub const fn number(self) -> u8 {
         match self {
@@ -124,13 +118,13 @@ impl<'de> Deserialize<'de> for Number {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         #[derive(Deserialize)]
         #[serde(untagged)]
-        enum Written {
-            Finite(f64),
+        enum Json {
+            Number(f64),
             Text(String),
         }
-        match Written::deserialize(deserializer)? {
-            Written::Finite(value) => Ok(Self(value)),
-            Written::Text(text) => text.parse().map(Self).map_err(serde::de::Error::custom),
+        match Json::deserialize(deserializer)? {
+            Json::Number(value) => Ok(Self(value)),
+            Json::Text(text) => text.parse().map(Self).map_err(serde::de::Error::custom),
         }
     }
 }
@@ -144,7 +138,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_survive_json_even_those_that_are_none() {
+    fn numbers_survive_json_including_nan_and_infinities() {
         for value in [0.1, -3e300, f64::INFINITY, f64::NEG_INFINITY, f64::NAN] {
             let text = serde_json::to_string(&Number(value)).unwrap();
             let Number(read) = serde_json::from_str(&text).unwrap();
@@ -152,4 +146,3 @@ mod tests {
         }
     }
 }
-pub const VERDICT_TAG: &str = "cxr_verdict";

@@ -18,15 +18,15 @@ use std::path::{Path, PathBuf};
 /// MLflow's number for a local source.
 const SOURCE_TYPE_LOCAL: u8 = 4;
 
-pub(super) struct Folder {
+pub(super) struct LocalStore {
     root: PathBuf,
     target: String,
     experiment: String,
 }
 
-impl Folder {
+impl LocalStore {
     pub(super) fn new(root: &Path, experiment: &str) -> Result<Self> {
-        let root = std::path::absolute(root).with_context(|| format!("{}: is no path", root.display()))?;
+        let root = std::path::absolute(root).with_context(|| format!("{}: is not a path", root.display()))?;
         Ok(Self { target: root.display().to_string(), root, experiment: experiment.to_owned() })
     }
 
@@ -77,7 +77,7 @@ impl Folder {
     }
 }
 
-impl Store for Folder {
+impl Store for LocalStore {
     fn target(&self) -> &str {
         &self.target
     }

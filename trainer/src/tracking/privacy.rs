@@ -29,9 +29,9 @@ pub(super) fn is_patient_level(name: &str) -> bool {
 }
 
 /// Why a result is not sent.
-pub(super) fn refusal(name: &str) -> String {
+pub(super) fn withheld_message(name: &str) -> String {
     format!(
-        "{name} stays in the run directory: it may hold lines or pictures of patients (trainer.tracking.patient_level)"
+        "{name} stays in the run directory: it may hold patient-level data (trainer.tracking.patient_level)"
     )
 }
 
@@ -45,7 +45,7 @@ pub(super) fn may_name_a_metric(key: &str) -> bool {
 }
 
 /// Paths may contain the name of a patient or an operator, so they are replaced.
-pub(super) fn parameter(text: &str) -> &str {
+pub(super) fn redact(text: &str) -> &str {
     let starts = ["/", "./", "../", "~/"].iter().any(|start| text.starts_with(start));
     let is_path =
         starts || text.contains('/') && !text.contains("://") && !text.contains(char::is_whitespace);
@@ -53,15 +53,11 @@ pub(super) fn parameter(text: &str) -> &str {
 }
 
 /// Replaces every path in a tree.
-pub(super) fn without_paths(tree: &mut Value) {
+pub(super) fn redact_paths(tree: &mut Value) {
     match tree {
-        Value::String(text) => {
-            if parameter(text) != text {
-                *text = parameter(text).to_owned();
-            }
-        }
-        Value::Array(items) => items.iter_mut().for_each(without_paths),
-        Value::Object(entries) => entries.values_mut().for_each(without_paths),
+        Value::String(text) => *text = redact(text).to_owned(),
+        Value::Array(items) => items.iter_mut().for_each(redact_paths),
+        Value::Object(entries) => entries.values_mut().for_each(redact_paths),
         Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
 }
@@ -71,13 +67,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_nobody_listed_stays() {
-        for name in
-            ["folds.json", "worst-test.csv", "scores-select.csv", "eda.json", "figures/worst-test.png"]
-        {
-            assert!(is_patient_level(name), "{name}");
-        }
-        for name in ["figures/a/b.svg", "surprise.json", "explain.json", "calibration.json"] {
+    fn unlisted_results_are_withheld() {
+        for name in [
+            "folds.json",
+            "worst-test.csv",
+            "scores-select.csv",
+            "eda.json",
+            "figures/worst-test.png",
+            "figures/a/b.svg",
+            "surprise.json",
+            "explain.json",
+            "calibration.json",
+        ] {
             assert!(is_patient_level(name), "{name}");
         }
         for name in ["metrics.csv", "evaluation-test.json", "figures/roc-pr-test.svg"] {
@@ -86,12 +87,12 @@ mod tests {
     }
 
     #[test]
-    fn paths_and_files_are_told_from_words() {
+    fn paths_are_distinguished_from_words() {
         for path in ["/data/Meier", "../shared/data", "runs/mlruns", "./a b", "~/x"] {
-            assert_ne!(parameter(path), path);
+            assert_ne!(redact(path), path);
         }
         for text in ["https://mlflow.example/a", "adam", "read and/or reported", "^case-([0-9]+)", "1.0.0"] {
-            assert_eq!(parameter(text), text);
+            assert_eq!(redact(text), text);
         }
         for key in ["NORMAL/a.png", "a.jpeg", "a\\b"] {
             assert!(!may_name_a_metric(key), "{key}");

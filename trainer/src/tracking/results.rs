@@ -112,7 +112,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn figures_are_found_wherever_they_stand() {
+    fn figures_are_found_at_any_depth() {
         let tree = json!({
             "threshold": 0.3,
             "figures": { "auc": { "value": 0.97, "ci95": [0.95, 0.98], "n": 600 } },

@@ -1,10 +1,9 @@
 //! A thread that delivers the spool in order and retries. It never stops or slows training.
 
 use super::delivery::deliver;
-use super::spool::{Delivered, Spool};
+use super::spool::Spool;
 use super::store::{DeliveryError, Store};
 use crate::progress::say;
-use anyhow::Result;
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender as Signals, channel};
 use std::time::Duration;
@@ -14,7 +13,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 
 /// Delivers one spool to one store.
-pub(super) struct Courier {
+pub(super) struct SpoolDelivery {
     pub(super) spool: Spool,
     pub(super) run_folder: PathBuf,
     pub(super) patient_level: bool,
@@ -23,26 +22,26 @@ pub(super) struct Courier {
 
 /// The outcome of a delivery without an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Delivery {
+enum Outcome {
     Complete,
     /// Another process is delivering this spool.
-    ElsewhereBusy,
+    Locked,
 }
 
-impl Courier {
+impl SpoolDelivery {
     /// Delivers everything that the store does not have yet, and records progress event by event.
-    pub(super) fn deliver(&mut self) -> Result<Delivery, DeliveryError> {
+    fn deliver(&mut self) -> Result<Outcome, DeliveryError> {
         let disk = |error: anyhow::Error| DeliveryError::Retryable(format!("{error:#}"));
-        let Some(_lock) = self.spool.lock().map_err(disk)? else { return Ok(Delivery::ElsewhereBusy) };
+        let Some(_lock) = self.spool.lock().map_err(disk)? else { return Ok(Outcome::Locked) };
         let target = self.store.target().to_owned();
-        let mut delivered = self.delivered().map_err(disk)?;
+        let mut delivered = self.spool.delivered(&target).map_err(disk)?;
         loop {
             let lines = self.spool.lines(delivered.position).map_err(disk)?;
             if lines.is_empty() {
-                return Ok(Delivery::Complete);
+                return Ok(Outcome::Complete);
             }
             for line in lines {
-                let outcome = match &line.event {
+                let result = match &line.event {
                     Ok(event) => {
                         let from = (self.run_folder.as_path(), self.patient_level);
                         deliver(self.store.as_mut(), &mut delivered, from, event)
@@ -51,22 +50,18 @@ impl Courier {
                         Err(DeliveryError::Permanent(format!("{}: {what}", self.spool.file().display())))
                     }
                 };
-                match outcome {
+                match result {
                     Ok(()) => delivered.events += 1,
                     Err(DeliveryError::Permanent(why)) => {
                         say(format!("tracking: {why}"));
                         delivered.refused.push(why);
                     }
-                    Err(later) => return Err(later),
+                    Err(error) => return Err(error),
                 }
                 delivered.position = line.end;
-                self.spool.mark(&target, &delivered).map_err(disk)?;
+                self.spool.save_delivered(&target, &delivered).map_err(disk)?;
             }
         }
-    }
-
-    pub(super) fn delivered(&self) -> Result<Delivered> {
-        Ok(self.spool.sent()?.targets.remove(self.store.target()).unwrap_or_default())
     }
 }
 
@@ -76,10 +71,10 @@ pub(super) struct Sender {
 }
 
 impl Sender {
-    pub(super) fn start(courier: Courier) -> std::io::Result<Self> {
+    pub(super) fn start(delivery: SpoolDelivery) -> std::io::Result<Self> {
         let ((signals, wake), (done, finished)) = (channel(), channel());
         std::thread::Builder::new().name("tracking".into()).spawn(move || {
-            run(courier, &wake);
+            run(delivery, &wake);
             // The receiver is gone if the command stopped waiting.
             let _ = done.send(());
         })?;
@@ -92,47 +87,42 @@ impl Sender {
     }
 
     /// Makes a last attempt and waits for at most `timeout`.
-    pub(super) fn finish(self, patience: Duration) {
+    pub(super) fn finish(self, timeout: Duration) {
         drop(self.signals);
-        let _ = self.finished.recv_timeout(patience);
+        let _ = self.finished.recv_timeout(timeout);
     }
 }
 
-fn run(mut courier: Courier, wake: &Receiver<()>) {
-    let (mut pause, mut troubled, mut last) = (FIRST_PAUSE, false, false);
+fn run(mut delivery: SpoolDelivery, wake: &Receiver<()>) {
+    let (mut pause, mut is_failing, mut is_last) = (FIRST_PAUSE, false, false);
     loop {
-        let complete = match courier.deliver() {
-            Ok(delivery) => {
-                if troubled {
-                    say(format!("tracking: {} answers again and has everything", courier.store.target()));
+        let is_complete = match delivery.deliver() {
+            Ok(outcome) => {
+                if is_failing {
+                    say(format!("tracking: {} works again", delivery.store.target()));
                 }
-                (pause, troubled) = (FIRST_PAUSE, false);
-                delivery == Delivery::Complete
+                (pause, is_failing) = (FIRST_PAUSE, false);
+                outcome == Outcome::Complete
             }
             Err(error) => {
-                if !troubled {
-                    say(format!(
-                        "tracking: {error}; kept in {} and tried again",
-                        courier.spool.file().display()
-                    ));
+                if !is_failing {
+                    let spool = delivery.spool.file();
+                    say(format!("tracking: {error}; kept in {}, will be retried", spool.display()));
                 }
-                troubled = true;
+                is_failing = true;
                 false
             }
         };
-        if last {
+        if is_last {
             return;
         }
-        let signal = if complete {
-            wake.recv().map_err(|_| RecvTimeoutError::Disconnected)
-        } else {
-            wake.recv_timeout(pause)
-        };
+        let signal =
+            if is_complete { wake.recv().map_err(RecvTimeoutError::from) } else { wake.recv_timeout(pause) };
         match signal {
             Ok(()) => while wake.try_recv().is_ok() {},
             Err(RecvTimeoutError::Timeout) => pause = (pause * 2).min(LONGEST_PAUSE),
             // Events may have been appended before the channel closed.
-            Err(RecvTimeoutError::Disconnected) => last = true,
+            Err(RecvTimeoutError::Disconnected) => is_last = true,
         }
     }
 }

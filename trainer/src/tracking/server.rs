@@ -4,7 +4,7 @@ use super::event::{ModelVersion, Number, RUN_TAG, Status};
 use super::store::{DeliveryError, NewRun, RegisteredVersion, Store};
 use crate::config::Tracking;
 use anyhow::Result;
-use http::{Answer, Http};
+use http::{Http, Response};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ const API: &str = "api/2.0/mlflow";
 const ARTEFACTS: &str = "api/2.0/mlflow-artifacts/artifacts";
 
 /// Caches the ids that the server has returned.
-pub(super) struct Server {
+pub(super) struct MlflowServer {
     http: Http,
     experiment: String,
     experiment_id: Option<String>,
@@ -21,7 +21,7 @@ pub(super) struct Server {
     artefacts: BTreeMap<String, String>,
 }
 
-impl Server {
+impl MlflowServer {
     pub(super) fn new(url: &str, config: &Tracking) -> Result<Self> {
         Ok(Self {
             http: Http::new(url, config.request_seconds)?,
@@ -31,21 +31,25 @@ impl Server {
         })
     }
 
-    fn post(&self, path: &str, body: &Value) -> Result<Answer, DeliveryError> {
+    fn post(&self, path: &str, body: &Value) -> Result<Response, DeliveryError> {
         self.http.post(&format!("{API}/{path}"), body)
     }
 
-    fn get(&self, path: &str, query: &[(&str, &str)]) -> Result<Answer, DeliveryError> {
+    fn log_batch(&self, run: &str, kind: &str, values: Vec<Value>) -> Result<(), DeliveryError> {
+        self.post("runs/log-batch", &json!({ "run_id": run, kind: values }))?.ok().map(drop)
+    }
+
+    fn get(&self, path: &str, query: &[(&str, &str)]) -> Result<Response, DeliveryError> {
         self.http.get(&format!("{API}/{path}"), query)
     }
 
     /// `None` if the server has no experiment of this name.
     fn experiment(&self) -> Result<Option<Value>, DeliveryError> {
-        let answer = self.get("experiments/get-by-name", &[("experiment_name", &self.experiment)])?;
-        if answer.is_error("RESOURCE_DOES_NOT_EXIST") {
+        let response = self.get("experiments/get-by-name", &[("experiment_name", &self.experiment)])?;
+        if response.is_error("RESOURCE_DOES_NOT_EXIST") {
             return Ok(None);
         }
-        Ok(Some(answer.ok()?["experiment"].take()))
+        Ok(Some(response.ok()?["experiment"].take()))
     }
 
     /// A deleted experiment keeps its name and accepts no runs.
@@ -70,9 +74,7 @@ impl Server {
             found = self.experiment()?;
         }
         let found = found.unwrap_or_default();
-        if let Some(why) = self.deleted(&found) {
-            return Err(DeliveryError::Retryable(why));
-        }
+        self.deleted(&found).map_or(Ok(()), |why| Err(DeliveryError::Retryable(why)))?;
         let id = text(&found, "experiment_id", "experiments/get-by-name")?;
         self.experiment_id = Some(id.clone());
         Ok(id)
@@ -83,8 +85,8 @@ impl Server {
         if let Some(path) = self.artefacts.get(run) {
             return Ok(path.clone());
         }
-        let answer = self.get("runs/get", &[("run_id", run)])?.ok()?;
-        let uri = text(&answer["run"]["info"], "artifact_uri", "runs/get")?;
+        let response = self.get("runs/get", &[("run_id", run)])?.ok()?;
+        let uri = text(&response["run"]["info"], "artifact_uri", "runs/get")?;
         // `mlflow-artifacts:/1/abc/artifacts`, or with a host after two slashes.
         let path = uri.strip_prefix("mlflow-artifacts:").map(|rest| match rest.strip_prefix("//") {
             Some(rest) => rest.split_once('/').map_or("", |(_host, path)| path).to_owned(),
@@ -92,7 +94,7 @@ impl Server {
         });
         let path = path.ok_or_else(|| {
             DeliveryError::Permanent(format!(
-                "{}: keeps artefacts at {uri}, which is not reached through the server: start it with --artifacts-destination",
+                "{}: stores artefacts at {uri}, outside of the server: start it with --artifacts-destination",
                 self.http.url()
             ))
         })?;
@@ -108,19 +110,22 @@ impl Server {
         version: &ModelVersion,
     ) -> Result<String, DeliveryError> {
         let versions = self.versions(&version.model)?;
-        if let Some(number) = version.among(self.http.url(), &versions)? {
+        if let Some(number) = version.existing_number(self.http.url(), &versions)? {
             return Ok(number);
         }
-        let tags: Vec<Value> =
-            version.tags.iter().map(|(key, value)| json!({ "key": key, "value": value })).collect();
         let source = format!("runs:/{run}/{folder}");
-        let body = json!({ "name": version.model, "source": source, "run_id": run, "tags": tags });
-        let answer = self.post("model-versions/create", &body)?.ok()?;
-        text(&answer["model_version"], "version", "model-versions/create")
+        let body = json!({
+            "name": version.model,
+            "source": source,
+            "run_id": run,
+            "tags": pairs(&version.tags),
+        });
+        let response = self.post("model-versions/create", &body)?.ok()?;
+        text(&response["model_version"], "version", "model-versions/create")
     }
 }
 
-impl Store for Server {
+impl Store for MlflowServer {
     fn target(&self) -> &str {
         self.http.url()
     }
@@ -137,11 +142,11 @@ impl Store for Server {
             if !token.is_empty() {
                 query.push(("page_token", &token));
             }
-            let answer = self.get("model-versions/search", &query)?.ok()?;
-            for version in answer["model_versions"].as_array().into_iter().flatten() {
+            let response = self.get("model-versions/search", &query)?.ok()?;
+            for version in response["model_versions"].as_array().into_iter().flatten() {
                 found.push(registered(version)?);
             }
-            match answer["next_page_token"].as_str() {
+            match response["next_page_token"].as_str() {
                 Some(next) if !next.is_empty() => next.clone_into(&mut token),
                 _ => return Ok(found),
             }
@@ -160,24 +165,22 @@ impl Store for Server {
         if let Some(info) = found["runs"].get(0).map(|run| &run["info"]) {
             return text(info, "run_id", "runs/search");
         }
-        let tags: Vec<Value> =
-            run.tags.iter().map(|(key, value)| json!({ "key": key, "value": value })).collect();
         let create = json!({
             "experiment_id": experiment_id,
             "run_name": run.name,
             "start_time": run.time_ms,
-            "tags": tags,
+            "tags": pairs(run.tags),
         });
         let created = self.post("runs/create", &create)?.ok()?;
         text(&created["run"]["info"], "run_id", "runs/create")
     }
 
     fn parameters(&mut self, run: &str, values: &[(&String, &String)]) -> Result<(), DeliveryError> {
-        self.post("runs/log-batch", &json!({ "run_id": run, "params": pairs(values) }))?.ok().map(drop)
+        self.log_batch(run, "params", pairs(values.iter().copied()))
     }
 
     fn tags(&mut self, run: &str, values: &[(&String, &String)]) -> Result<(), DeliveryError> {
-        self.post("runs/log-batch", &json!({ "run_id": run, "tags": pairs(values) }))?.ok().map(drop)
+        self.log_batch(run, "tags", pairs(values.iter().copied()))
     }
 
     fn metrics(
@@ -188,8 +191,7 @@ impl Store for Server {
         values: &[(&String, &Number)],
     ) -> Result<(), DeliveryError> {
         let metric = |(key, value): &(&String, &Number)| json!({ "key": key, "value": value, "timestamp": time_ms, "step": step });
-        let metrics: Vec<Value> = values.iter().map(metric).collect();
-        self.post("runs/log-batch", &json!({ "run_id": run, "metrics": metrics }))?.ok().map(drop)
+        self.log_batch(run, "metrics", values.iter().map(metric).collect())
     }
 
     fn artefact(&mut self, run: &str, name: &str, bytes: &[u8]) -> Result<(), DeliveryError> {
@@ -227,8 +229,8 @@ fn registered(version: &Value) -> Result<RegisteredVersion, DeliveryError> {
     })
 }
 
-fn pairs(values: &[(&String, &String)]) -> Vec<Value> {
-    values.iter().map(|(key, value)| json!({ "key": key, "value": value })).collect()
+fn pairs<'a>(values: impl IntoIterator<Item = (&'a String, &'a String)>) -> Vec<Value> {
+    values.into_iter().map(|(key, value)| json!({ "key": key, "value": value })).collect()
 }
 
 /// A required field of a response.
@@ -237,7 +239,7 @@ fn text(value: &Value, key: &str, path: &str) -> Result<String, DeliveryError> {
         Value::String(text) => Ok(text.clone()),
         Value::Number(number) => Ok(number.to_string()),
         _ => Err(DeliveryError::Retryable(format!(
-            "{path}: the answer holds no {key}; is this an MLflow server?"
+            "{path}: the response has no {key}; is this an MLflow server?"
         ))),
     }
 }

@@ -5,9 +5,11 @@ use crate::files;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+
+const SENT: &str = "sent.json";
 
 /// The folder `trainer.tracking.spool` of a run directory.
 #[derive(Debug, Clone)]
@@ -23,14 +25,10 @@ pub struct Line {
     pub end: u64,
 }
 
-/// `sent.json`: what each store has received.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Sent {
-    /// By [`Store::target`](super::store::Store::target).
-    pub targets: BTreeMap<String, Delivered>,
-}
+/// `sent.json`: what each store has received, by [`Store::target`](super::store::Store::target).
+type Sent = BTreeMap<String, Delivered>;
 
+/// What a store has received.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Delivered {
@@ -41,7 +39,7 @@ pub struct Delivered {
     /// Number of accepted events.
     pub events: usize,
     pub refused: Vec<String>,
-    /// RegisteredVersion version numbers by bundle digest.
+    /// Registered version numbers by bundle digest.
     pub versions: BTreeMap<String, String>,
 }
 
@@ -77,24 +75,21 @@ impl Spool {
             file.write_all(&lines)?;
             file.sync_data()
         };
-        write().with_context(|| format!("{}: cannot be appended to", self.file().display()))
+        write().with_context(|| format!("{}: cannot be written", self.file().display()))
     }
 
     /// Complete lines from a byte position on.
     pub fn lines(&self, position: u64) -> Result<Vec<Line>> {
-        let read = || -> std::io::Result<Vec<u8>> {
-            let mut bytes = Vec::new();
-            match File::open(self.file()) {
-                Ok(mut file) => {
-                    file.seek(SeekFrom::Start(position))?;
-                    file.read_to_end(&mut bytes)?;
-                }
-                Err(error) if error.kind() == ErrorKind::NotFound => {}
-                Err(error) => return Err(error),
-            }
-            Ok(bytes)
+        let mut bytes = Vec::new();
+        let mut read = || -> std::io::Result<()> {
+            let mut file = File::open(self.file())?;
+            file.seek(SeekFrom::Start(position))?;
+            file.read_to_end(&mut bytes).map(drop)
         };
-        let bytes = read().with_context(|| format!("{}: cannot be read", self.file().display()))?;
+        match read() {
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            result => result.with_context(|| format!("{}: cannot be read", self.file().display()))?,
+        }
         let mut end = position;
         let complete = bytes.split_inclusive(|byte| *byte == b'\n').filter(|line| line.ends_with(b"\n"));
         let lines = complete.map(|line| {
@@ -111,47 +106,32 @@ impl Spool {
         Ok(self.lines(0)?.into_iter().filter_map(|line| line.event.ok()).collect())
     }
 
-    pub fn sent(&self) -> Result<Sent> {
-        let file = self.sent_file();
-        match std::fs::read(&file) {
-            Ok(bytes) => serde_json::from_slice(&bytes).with_context(|| {
-                format!(
-                    "{}: is no state of delivery; remove it, and everything is sent again",
-                    file.display()
-                )
-            }),
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(Sent::default()),
-            Err(error) => Err(error).with_context(|| format!("{}: cannot be read", file.display())),
-        }
+    /// What a store has received.
+    pub fn delivered(&self, target: &str) -> Result<Delivered> {
+        Ok(self.sent()?.remove(target).unwrap_or_default())
     }
 
     /// Records what a store has received.
-    pub fn mark(&self, target: &str, delivered: &Delivered) -> Result<()> {
+    pub fn save_delivered(&self, target: &str, delivered: &Delivered) -> Result<()> {
         let mut sent = self.sent()?;
-        sent.targets.insert(target.to_owned(), delivered.clone());
-        files::write_json(&self.sent_file(), &sent)
+        sent.insert(target.to_owned(), delivered.clone());
+        files::write_json(&self.folder.join(SENT), &sent)
     }
 
     /// Locks the spool for sending, so that two processes do not create the same run. `None` if another holds
     /// the lock.
     pub fn lock(&self) -> Result<Option<File>> {
         let path = self.folder.join("sending.lock");
-        let open = || -> std::io::Result<Option<File>> {
-            let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path)?;
-            match file.try_lock() {
-                Ok(()) => Ok(Some(file)),
-                Err(std::fs::TryLockError::WouldBlock) => Ok(None),
-                Err(std::fs::TryLockError::Error(error)) => Err(error),
-            }
-        };
-        open().with_context(|| format!("{}: cannot be locked", path.display()))
+        let failed = || format!("{}: cannot be locked", path.display());
+        let file = OpenOptions::new().create(true).append(true).open(&path).with_context(failed)?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(file)),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => Err(error).with_context(failed),
+        }
     }
 
-    pub fn folder(&self) -> &Path {
-        &self.folder
-    }
-
-    fn sent_file(&self) -> PathBuf {
-        self.folder.join("sent.json")
+    fn sent(&self) -> Result<Sent> {
+        Ok(files::read_json(&self.folder.join(SENT))?.unwrap_or_default())
     }
 }

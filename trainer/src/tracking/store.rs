@@ -63,7 +63,7 @@ pub trait Store: Send {
 impl ModelVersion {
     /// The number of the version that holds this bundle, if any. Fails if its semantic version is taken by a
     /// bundle with other answers.
-    pub(super) fn among(
+    pub(super) fn existing_number(
         &self,
         registry: &str,
         versions: &[RegisteredVersion],
@@ -75,7 +75,7 @@ impl ModelVersion {
             }
             if contradicts(tags, &self.version, answers, &self.graph_sha256) {
                 return Err(DeliveryError::Permanent(format!(
-                    "{registry}: version {number} of {} is {} with other weights, calibration, policy or variants already, and a released version never changes; release under a higher version (--bump or --version)",
+                    "{registry}: version {number} of {} is {} with other weights, calibration, policy or variants, and a released version never changes; release under a higher version (--bump or --version)",
                     self.model, self.version
                 )));
             }

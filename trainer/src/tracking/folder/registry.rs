@@ -17,7 +17,7 @@ pub(super) fn version(
     let folder = root.join("models").join(&version.model);
     let failed = |error: std::io::Error| DeliveryError::Retryable(format!("{}: {error}", folder.display()));
     create_model(root, &folder, &version.model).map_err(failed)?;
-    let known = version.among(&folder.display().to_string(), &versions(root, &version.model))?;
+    let known = version.existing_number(&folder.display().to_string(), &versions(root, &version.model))?;
     let number = match known {
         Some(number) => number,
         None => create_version(root, &folder, run, source, version).map_err(failed)?.to_string(),

@@ -95,7 +95,9 @@ impl FileStore {
     fn move_study(&self, number: u64) -> Result<()> {
         let (from, to) = (self.numbered(number), self.numbered(number + 1));
         match std::fs::rename(&from, &to) {
-            Ok(()) => say(format!("a stalled process holds the study's lock: moved it to {}", to.display())),
+            Ok(()) => {
+                say(format!("a stalled process holds the study's lock: moved the study to {}", to.display()))
+            }
             // Another process renamed it first.
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             renamed => renamed.with_context(|| format!("{}: cannot be renamed", from.display()))?,

@@ -6,6 +6,7 @@ use serde_yaml_ng::Value;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::time::{Duration, Instant};
 use system_tests::server::binary;
 use tempfile::TempDir;
 
@@ -34,16 +35,13 @@ impl Workbench {
             for i in 0..n {
                 let seed = first_phantom() + first_seed + i as u64;
                 // The classes use different seeds, so the patients differ and not only the finding.
-                workbench.write_phantom(
-                    &format!("{split}/NORMAL/IM-{:04}-{i:04}.png", first_patient + i / 2),
-                    seed,
-                    false,
+                let patient = first_patient + i / 2;
+                let (negative, positive) = (
+                    format!("NORMAL/IM-{patient:04}-{i:04}.png"),
+                    format!("PNEUMONIA/person{patient}_virus_{i}.png"),
                 );
-                workbench.write_phantom(
-                    &format!("{split}/PNEUMONIA/person{}_virus_{i}.png", first_patient + i / 2),
-                    seed + 500_000,
-                    true,
-                );
+                workbench.write_phantom(&format!("{split}/{negative}"), seed, false);
+                workbench.write_phantom(&format!("{split}/{positive}"), seed + 500_000, true);
             }
         }
         std::fs::write(workbench.config(), configuration(epochs, workbench.path())).unwrap();
@@ -93,9 +91,8 @@ impl Workbench {
 
     /// Merges keys of the section `trainer` into the configuration.
     pub(crate) fn set(&self, keys: &str) {
-        let text = std::fs::read_to_string(self.config()).unwrap();
-        let mut config: Value = serde_yaml_ng::from_str(&text).unwrap();
-        lay(&mut config["trainer"], serde_yaml_ng::from_str(keys).unwrap());
+        let mut config: Value = serde_yaml_ng::from_str(&read(self.config())).unwrap();
+        merge(&mut config["trainer"], serde_yaml_ng::from_str(keys).unwrap());
         std::fs::write(self.config(), serde_yaml_ng::to_string(&config).unwrap()).unwrap();
     }
 
@@ -108,18 +105,17 @@ impl Workbench {
 
     /// `cxr-trainer SUBCOMMAND` with this configuration alone.
     pub(crate) fn command_without_data(&self, subcommand: &str) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_cxr-trainer"));
-        command.current_dir(repository()).env("OMP_NUM_THREADS", "1").args(subcommand.split(' '));
+        let mut command = trainer(subcommand);
         command.arg("--config").arg(self.config());
         command
     }
 }
 
-fn lay(under: &mut Value, over: Value) {
+fn merge(under: &mut Value, over: Value) {
     match (under, over) {
         (Value::Mapping(under), Value::Mapping(over)) => {
             for (key, value) in over {
-                lay(under.entry(key).or_insert(Value::Null), value);
+                merge(under.entry(key).or_insert(Value::Null), value);
             }
         }
         (under, over) => *under = over,
@@ -141,13 +137,36 @@ pub(crate) fn draw_mass(pixels: &mut [u8], side: u32, seed: u64) {
 }
 
 pub(crate) fn configure(workbench: &Workbench, part: &str, by: &str) {
-    let config = std::fs::read_to_string(workbench.config()).unwrap();
+    let config = read(workbench.config());
     assert!(config.contains(part), "{config}");
     std::fs::write(workbench.config(), config.replace(part, by)).unwrap();
 }
 
 pub(crate) fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// `cxr-trainer SUBCOMMAND` in the repository's root, with one thread.
+pub(crate) fn trainer(subcommand: &str) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_cxr-trainer"));
+    command.current_dir(repository()).env("OMP_NUM_THREADS", "1").args(subcommand.split(' '));
+    command
+}
+
+pub(crate) fn read(file: impl AsRef<Path>) -> String {
+    std::fs::read_to_string(file).unwrap()
+}
+
+/// Polls until `look` returns a value; panics after three minutes.
+pub(crate) fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + Duration::from_mins(3);
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "waited three minutes for {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }
 
 /// Expects success; returns stdout and stderr.
@@ -176,15 +195,14 @@ pub(crate) fn assert_accepted(bundle: &Path) {
     let config = folder.path().join("config.yaml");
     std::fs::write(&config, format!("trainer: {{ tracking: {{ store: {} }} }}", folder.path().display()))
         .unwrap();
-    let trainer = |subcommand: &str| {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_cxr-trainer"));
-        command.current_dir(repository()).arg(subcommand).arg(bundle).arg("--public-key").arg(&key);
-        command.arg("--onnxruntime").arg(onnxruntime());
+    let checked = |subcommand: &str| {
+        let mut command = trainer(subcommand);
+        command.arg(bundle).arg("--public-key").arg(&key).arg("--onnxruntime").arg(onnxruntime());
         command
     };
-    succeed(&mut trainer("verify"));
+    succeed(&mut checked("verify"));
     let run = folder.path().join("run");
-    let printed = succeed(trainer("register").arg("--config").arg(&config).arg("--run").arg(run));
+    let printed = succeed(checked("register").arg("--config").arg(&config).arg("--run").arg(run));
     assert!(printed.contains("registered"), "{printed}");
     let service = || {
         let mut command = Command::new(binary());

@@ -1,7 +1,7 @@
 //! Tracking as MLflow sees it: a real server that is killed and restarted, and the local store as MLflow
 //! reads it.
 
-use crate::support::{Workbench, fail, repository, succeed};
+use crate::support::{Workbench, configure, fail, read, repository, succeed, wait_for};
 use cxr_trainer::tracking::spool::Spool;
 use cxr_trainer::tracking::{Event, Status};
 use serde_json::{Value, json};
@@ -10,7 +10,6 @@ use std::net::TcpListener;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
 
 /// The interpreter that `scripts/venv.sh mlflow` prints.
 fn mlflow() -> Option<PathBuf> {
@@ -27,10 +26,7 @@ fn free_port() -> u16 {
 
 /// Adds keys to the section `tracking` of a workbench's configuration.
 fn track_with(workbench: &Workbench, keys: &str) {
-    let config = std::fs::read_to_string(workbench.config()).unwrap();
-    let config = config.replace("tracking: { ", &format!("tracking: {{ {keys}, "));
-    assert!(config.contains(keys), "{config}");
-    std::fs::write(workbench.config(), config).unwrap();
+    configure(workbench, "tracking: { ", &format!("tracking: {{ {keys}, "));
 }
 
 /// A real MLflow server that ends with the test.
@@ -54,11 +50,7 @@ impl Server {
             .spawn()
             .unwrap();
         let server = Self { process, url: format!("http://127.0.0.1:{port}") };
-        let deadline = Instant::now() + Duration::from_mins(3);
-        while ureq::get(format!("{}/health", server.url)).call().is_err() {
-            assert!(Instant::now() < deadline, "MLflow does not start");
-            std::thread::sleep(Duration::from_millis(100));
-        }
+        wait_for("MLflow", || ureq::get(format!("{}/health", server.url)).call().ok().map(drop));
         server
     }
 
@@ -74,11 +66,8 @@ impl Server {
 
     /// The runs of the experiment.
     fn runs(&self) -> Vec<Value> {
-        let experiment = ureq::get(format!(
-            "{}/api/2.0/mlflow/experiments/get-by-name?experiment_name=cxr-pneumonia",
-            self.url
-        ));
-        let Ok(mut experiment) = experiment.call() else { return Vec::new() };
+        let path = "api/2.0/mlflow/experiments/get-by-name?experiment_name=cxr-pneumonia";
+        let Ok(mut experiment) = ureq::get(format!("{}/{path}", self.url)).call() else { return Vec::new() };
         let experiment: Value = experiment.body_mut().read_json().unwrap();
         let id = &experiment["experiment"]["experiment_id"];
         let found = self.post("runs/search", &json!({ "experiment_ids": [id] }));
@@ -103,7 +92,7 @@ impl Drop for Server {
 }
 
 #[test]
-fn a_server_that_is_killed_loses_nothing_and_gets_nothing_twice() {
+fn a_killed_server_loses_no_event_and_receives_none_twice() {
     const N_EPOCHS: i64 = 8;
     let Some(python) = mlflow() else { return };
     let workbench = Workbench::new(40, N_EPOCHS as usize);
@@ -111,11 +100,9 @@ fn a_server_that_is_killed_loses_nothing_and_gets_nothing_twice() {
     track_with(&workbench, &format!("server: 'http://127.0.0.1:{port}', flush_seconds: 5"));
     let server = Server::start(&python, workbench.path(), port);
     let training = workbench.command("train").stdout(Stdio::piped()).spawn().unwrap();
-    let deadline = Instant::now() + Duration::from_mins(2);
-    while server.runs().first().is_none_or(|run| run["data"]["metrics"].is_null()) {
-        assert!(Instant::now() < deadline, "no epoch was tracked in two minutes");
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    wait_for("metrics of an epoch", || {
+        server.runs().first().filter(|run| !run["data"]["metrics"].is_null()).map(drop)
+    });
     drop(server);
     let output = training.wait_with_output().unwrap();
     let printed = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -133,18 +120,22 @@ fn a_server_that_is_killed_loses_nothing_and_gets_nothing_twice() {
     succeed(&mut workbench.command("track"));
     assert_eq!(check_run(&server, N_EPOCHS), run);
 
-    for _ in 0..2 {
-        let mut register = workbench.command_without_data("register");
-        register.arg(repository().join("models/default")).arg("--run").arg(workbench.run());
-        let printed = succeed(&mut register);
-        assert!(printed.contains("as version 1 of cxr-pneumonia, alias candidate"), "{printed}");
-    }
+    register_twice(&workbench);
     let version = server.get("registered-models/alias?name=cxr-pneumonia&alias=candidate");
     let version = &version["model_version"];
     assert_eq!((&version["version"], &version["run_id"]), (&json!("1"), &json!(run)), "{version}");
     let manifest = std::fs::read(repository().join("models/default/bundle.json")).unwrap();
     let digest = json!({ "key": "cxr_bundle_sha256", "value": cxr::bundle::sha256_hex(&manifest) });
     assert!(version["tags"].as_array().unwrap().contains(&digest), "{version}");
+}
+
+fn register_twice(workbench: &Workbench) {
+    for _ in 0..2 {
+        let mut register = workbench.command_without_data("register");
+        register.arg(repository().join("models/default")).arg("--run").arg(workbench.run());
+        let printed = succeed(&mut register);
+        assert!(printed.contains("as version 1 of cxr-pneumonia, alias candidate"), "{printed}");
+    }
 }
 
 /// Expects one run with every epoch once, its parameters and its files; returns its id.
@@ -173,7 +164,7 @@ fn check_run(server: &Server, n_epochs: i64) -> String {
     for file in ["config.yaml", "curves.svg", "environment.json", "metrics.csv"] {
         assert!(files.contains(&file), "{file} is not among {files:?}");
     }
-    assert!(!files.contains(&"folds.json"), "file names hold patients: {files:?}");
+    assert!(!files.contains(&"folds.json"), "file names may identify patients: {files:?}");
     run.to_owned()
 }
 
@@ -196,10 +187,10 @@ print(json.dumps({
 "#;
 
 #[test]
-fn a_server_that_never_answers_changes_nothing_and_the_local_store_takes_over() {
+fn an_unreachable_server_changes_nothing_and_the_local_store_takes_over() {
     const SECRET: &str = "swordfish-swordfish";
     let workbench = Workbench::new(40, 2);
-    let config = std::fs::read_to_string(workbench.config()).unwrap();
+    let config = read(workbench.config());
     track_with(&workbench, &format!("server: 'http://127.0.0.1:{}'", free_port()));
     let printed = succeed(workbench.command("train").env("MLFLOW_TRACKING_TOKEN", SECRET));
     assert!(printed.contains("experiments/get-by-name") && printed.contains("kept in"), "{printed}");
@@ -210,17 +201,12 @@ fn a_server_that_never_answers_changes_nothing_and_the_local_store_takes_over() 
     let printed = succeed(&mut workbench.command("track"));
     assert!(printed.contains("waiting    0 events"), "{printed}");
     let again = succeed(&mut workbench.command("track"));
-    assert_eq!(printed, again, "nothing is said twice");
+    assert_eq!(printed, again, "nothing is sent twice");
     let known = stored_metrics(&workbench);
     std::fs::remove_file(workbench.run().join("tracking/sent.json")).unwrap();
     succeed(&mut workbench.command("track"));
     assert_eq!(stored_metrics(&workbench), known, "sending again changes nothing");
-    for _ in 0..2 {
-        let mut register = workbench.command_without_data("register");
-        let printed =
-            succeed(register.arg(repository().join("models/default")).arg("--run").arg(workbench.run()));
-        assert!(printed.contains("as version 1 of cxr-pneumonia"), "{printed}");
-    }
+    register_twice(&workbench);
     let Some(python) = mlflow() else { return };
     let store = format!("file://{}", workbench.path().join("mlruns").display());
     let mut reader = Command::new(python);
@@ -246,27 +232,27 @@ fn a_server_that_never_answers_changes_nothing_and_the_local_store_takes_over() 
 
 /// The lines of a metric in the local store.
 fn stored_metrics(workbench: &Workbench) -> Vec<String> {
-    let events = std::fs::read_to_string(workbench.run().join("tracking/events.ndjson")).unwrap();
+    let events = read(workbench.run().join("tracking/events.ndjson"));
     let first: Value = serde_json::from_str(events.lines().next().unwrap()).unwrap();
     let experiments = std::fs::read_dir(workbench.path().join("mlruns")).unwrap();
     let run = experiments.map(|entry| entry.unwrap().path().join(first["id"].as_str().unwrap()));
     let run = run.filter(|run| run.is_dir()).collect::<Vec<_>>();
     assert_eq!(run.len(), 1, "{run:?}");
-    let text = std::fs::read_to_string(run[0].join("metrics/select_auc")).unwrap();
+    let text = read(run[0].join("metrics/select_auc"));
     let lines: Vec<String> = text.lines().map(str::to_owned).collect();
     assert_eq!(lines.len(), 2, "{text}");
     lines
 }
 
 #[test]
-fn a_torn_line_costs_itself_alone() {
+fn a_torn_line_is_skipped_alone() {
     let folder = tempfile::TempDir::new().unwrap();
     let spool = Spool::open(folder.path().join("spool")).unwrap();
     let status = |time_ms| Event::Status { status: Status::Running, time_ms };
     spool.append(&[status(1)]).unwrap();
     let mut file = std::fs::OpenOptions::new().append(true).open(spool.file()).unwrap();
     file.write_all(b"{\"event\": \"sta").unwrap();
-    assert_eq!(spool.lines(0).unwrap().len(), 1, "a line that is being written is no line yet");
+    assert_eq!(spool.lines(0).unwrap().len(), 1, "an incomplete line is not read");
     spool.append(&[status(2)]).unwrap();
     let lines = spool.lines(0).unwrap();
     assert!(lines.len() == 3 && lines[1].event.is_err(), "{lines:?}");
@@ -275,7 +261,7 @@ fn a_torn_line_costs_itself_alone() {
 }
 
 #[test]
-fn a_refusal_names_server_question_and_answer() {
+fn a_refused_request_is_reported_with_its_response() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     std::thread::spawn(move || {

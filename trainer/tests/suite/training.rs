@@ -1,6 +1,6 @@
 //! Training from the command line: it learns, survives being killed, and ends in a signed bundle.
 
-use crate::support::{Workbench, configure, fail, onnxruntime, succeed};
+use crate::support::{Workbench, configure, fail, onnxruntime, read, repository, succeed, wait_for};
 use crate::truth;
 use cxr_trainer::bundle;
 use cxr_trainer::model::weights;
@@ -9,7 +9,7 @@ use ed25519_dalek::pkcs8::DecodePublicKey;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 #[test]
 fn a_complete_run_learns_and_ends_in_a_signed_bundle() {
@@ -19,24 +19,23 @@ fn a_complete_run_learns_and_ends_in_a_signed_bundle() {
     let reports = workbench.path().join("reports");
     run.arg("--onnxruntime").arg(onnxruntime()).arg("--reports").arg(&reports);
     let printed = succeed(&mut run);
-    let metrics = std::fs::read_to_string(workbench.run().join("metrics.csv")).unwrap();
+    let metrics = read(workbench.run().join("metrics.csv"));
     let column = |line: &str, index: usize| line.split(',').nth(index).unwrap().parse::<f64>().unwrap();
     let losses: Vec<f64> = metrics.lines().skip(1).map(|line| column(line, 2)).collect();
     // The loss of a single epoch of few batches is noisy.
     let last = losses.iter().rev().take(3).sum::<f64>() / 3.0;
-    assert!(last < 0.7 * losses[0], "the training loss hardly falls:\n{metrics}");
+    assert!(last < 0.7 * losses[0], "the training loss barely falls:\n{metrics}");
 
-    let public_key =
-        std::fs::read_to_string(crate::support::repository().join("config/development-signing-key.pub.pem"));
-    let key = VerifyingKey::from_public_key_pem(&public_key.unwrap()).unwrap();
+    let public_key = read(repository().join("config/development-signing-key.pub.pem"));
+    let key = VerifyingKey::from_public_key_pem(&public_key).unwrap();
     let bundle = bundle::open(&workbench.path().join("bundle"), Some(&key)).unwrap();
     let test = bundle.manifest().evaluation.test.as_ref().unwrap();
     assert!(test.auc.value > 0.9, "AUC {:?} on phantoms\n{printed}", test.auc);
     assert!(test.auc.ci95[0] <= test.auc.value && test.auc.value <= test.auc.ci95[1]);
-    let report = std::fs::read_to_string(reports.join("REPORT.md")).unwrap();
+    let report = read(reports.join("REPORT.md"));
     expect_complete(&report, &reports);
     truth::expect_own_words_only(&workbench, &reports);
-    let own = std::fs::read_to_string(workbench.path().join("bundle/REPORT.md")).unwrap();
+    let own = read(workbench.path().join("bundle/REPORT.md"));
     assert!(!own.contains("]("), "a bundle's report stands alone: no links");
     assert!(
         own.contains(&format!("{:.4}", test.auc.value)) && report.contains(&format!("{:.4}", test.auc.value))
@@ -45,12 +44,12 @@ fn a_complete_run_learns_and_ends_in_a_signed_bundle() {
     let policy = &variant.policy;
     assert!(policy.chosen.sensitivity >= 0.9 && policy.review_band.low <= policy.threshold, "{policy:?}");
 
-    let look = std::fs::read_to_string(workbench.path().join("ledger.jsonl")).unwrap();
+    let look = read(workbench.path().join("ledger.jsonl"));
     assert_eq!(look.lines().count(), 1, "{look}");
     succeed(&mut run);
     let printed = fail(workbench.command("evaluate").args(["--fold", "test"]));
     assert!(printed.contains("--reason"), "{printed}");
-    let again = std::fs::read_to_string(workbench.path().join("ledger.jsonl")).unwrap();
+    let again = read(workbench.path().join("ledger.jsonl"));
     assert_eq!(again, look, "a repeated run has nothing new to see on the test split");
 
     // Scoring the bundle with ONNX Runtime gives the same table as the run and adds one look at the test
@@ -67,7 +66,7 @@ fn a_complete_run_learns_and_ends_in_a_signed_bundle() {
     let released = ["--bundle".as_ref(), bundle.as_os_str(), "--onnxruntime".as_ref(), library.as_os_str()];
     assert_eq!(table(&released, "select"), table(&[], "select"));
     assert_eq!(table(&released, "test").len(), 9);
-    let looks = std::fs::read_to_string(workbench.path().join("ledger.jsonl")).unwrap();
+    let looks = read(workbench.path().join("ledger.jsonl"));
     assert_eq!(looks.lines().count(), 2, "{looks}");
 }
 
@@ -94,7 +93,10 @@ fn expect_complete(report: &str, folder: &Path) {
     let n_pictures = pictures
         .inspect(|name| {
             let content = std::fs::read(folder.join(name)).unwrap();
-            assert!(content.starts_with(b"<svg") || content.starts_with(b"\x89PNG"), "{name} is no picture");
+            assert!(
+                content.starts_with(b"<svg") || content.starts_with(b"\x89PNG"),
+                "{name} is not a picture"
+            );
         })
         .count();
     assert!(n_pictures > 15, "{n_pictures} pictures");
@@ -138,7 +140,7 @@ fn expect_complete(report: &str, folder: &Path) {
 }
 
 /// Settings that add state or random numbers.
-const OTHER_WAYS: &str = "workers: 2
+const STATEFUL_SETTINGS: &str = "workers: 2
     optimiser: adam
     mixup_alpha: 0.4
     head_first_epochs: 1
@@ -149,11 +151,11 @@ const OTHER_WAYS: &str = "workers: 2
 
 #[test]
 fn a_killed_run_goes_on_bit_for_bit() {
-    for other_ways in [false, true] {
+    for stateful in [false, true] {
         let (straight, killed) = (Workbench::new(40, 3), Workbench::new(40, 3));
-        for workbench in [&straight, &killed].into_iter().filter(|_| other_ways) {
+        for workbench in [&straight, &killed].into_iter().filter(|_| stateful) {
             configure(workbench, "    loss: { label_smoothing: 0.0 }\n", "");
-            configure(workbench, "workers: 2\n", OTHER_WAYS);
+            configure(workbench, "workers: 2\n", STATEFUL_SETTINGS);
             configure(workbench, "average_decay: 0.8", "average_decay: null");
             configure(workbench, "dropout: 0.0", "dropout: 0.3, freeze_depth: 2");
         }
@@ -214,24 +216,15 @@ fn kill_in_step(mut chain: Command, step: usize) {
 /// SIGKILL half an epoch after the first checkpoint.
 fn kill_in_the_middle_of_an_epoch(workbench: &Workbench) {
     let mut child = workbench.command("train").stdout(Stdio::null()).spawn().unwrap();
-    let checkpoint = workbench.run().join("checkpoint.safetensors");
-    let deadline = Instant::now() + Duration::from_mins(2);
-    while !checkpoint.exists() {
-        assert!(Instant::now() < deadline, "no checkpoint after two minutes");
-        std::thread::sleep(Duration::from_millis(5));
-    }
     // The table is written after the checkpoint; its last column is the speed.
     let metrics = workbench.run().join("metrics.csv");
-    while !metrics.exists() {
-        assert!(Instant::now() < deadline, "no table after two minutes");
-        std::thread::sleep(Duration::from_millis(1));
-    }
-    let metrics = std::fs::read_to_string(metrics).unwrap();
+    let metrics = wait_for("metrics.csv", || std::fs::read_to_string(&metrics).ok());
     let fields: Vec<&str> = metrics.lines().nth(1).unwrap().split(',').collect();
     let (steps, speed) = (fields[1].parse::<f64>().unwrap(), fields.last().unwrap().parse::<f64>().unwrap());
     std::thread::sleep(Duration::from_secs_f64(0.5 * steps * 8.0 / speed));
     child.kill().unwrap();
     child.wait().unwrap();
+    let checkpoint = workbench.run().join("checkpoint.safetensors");
     let finished = weights::read(&checkpoint).unwrap().1.unwrap().matches("\"epoch\"").count();
     assert!(finished < 3, "training ended before it could be killed");
 }
@@ -254,8 +247,7 @@ fn assert_same_weights(expected: &Workbench, found: &Workbench) {
 fn the_same_seed_gives_the_same_digest_and_another_seed_another() {
     let digest = |seed: &str| {
         let workbench = Workbench::new(40, 1);
-        configure(&workbench, &format!("  seed: {}\n", crate::support::seed()), &format!("  seed: {seed}\n"));
-        configure(&workbench, "workers: 2\n", "workers: 2\n    mixup_alpha: 0.2\n");
+        workbench.set(&format!("{{ seed: {seed}, training: {{ mixup_alpha: 0.2 }} }}"));
         let printed = succeed(&mut workbench.command("train"));
         printed.lines().find_map(|line| line.strip_prefix("weights digest ").map(str::to_owned)).unwrap()
     };
@@ -268,7 +260,7 @@ fn the_same_seed_gives_the_same_digest_and_another_seed_another() {
 fn a_run_keeps_its_configuration_and_its_data() {
     let workbench = Workbench::new(40, 1);
     succeed(&mut workbench.command("train"));
-    let config = std::fs::read_to_string(workbench.config()).unwrap();
+    let config = read(workbench.config());
     std::fs::write(workbench.config(), config.replace("epochs: 1", "epochs: 2")).unwrap();
     let printed = fail(&mut workbench.command("train"));
     assert!(printed.contains("trainer.training.epochs: was 1, now 2"), "{printed}");

@@ -50,7 +50,6 @@ impl Architecture {
         Self::EfficientNetB0,
     ];
 
-    /// In configuration files and bundles.
     pub const fn name(self) -> &'static str {
         match self {
             Self::MobileNetV2 => "mobilenetv2",
@@ -100,8 +99,8 @@ impl Architecture {
         }
     }
 
-    /// Side of the feature map for an input side. Five layers halve it: padded convolutions and max pooling
-    /// round up, DenseNet's three 2x2 average poolings round down.
+    /// Five layers halve the side: padded convolutions and max pooling round up, DenseNet's three average
+    /// poolings round down.
     pub const fn map_side(self, side: u32) -> u32 {
         match self {
             Self::MobileNetV2 | Self::MobileNetV2Expanded | Self::ResNet50 | Self::EfficientNetB0 => {
@@ -182,8 +181,7 @@ impl Network {
         name.starts_with("classifier.")
     }
 
-    /// Freezes the first `depth` stages of the backbone, or all of it for `None`, including their batch
-    /// statistics. All other parameters learn.
+    /// Freezes the first `depth` stages of the backbone, or all of it for `None`, including batch statistics.
     pub fn freeze(&self, depth: Option<usize>) -> Result<()> {
         let stages = self.architecture.stages();
         let depth = depth.unwrap_or(stages.len());

@@ -91,8 +91,7 @@ impl Recorded {
 }
 
 impl Tracker {
-    /// Opens the tracker of a run and records its configuration. Events that earlier commands left are sent
-    /// now.
+    /// Opens the tracker of a run and records its configuration.
     pub fn open(config: &Config, run: &RunDirectory) -> Self {
         let mut tracker = Self::at(&config.tracking, &run.file(""), &run.name());
         match serde_json::to_value(config) {
@@ -156,7 +155,7 @@ impl Tracker {
         tracker
     }
 
-    /// Adds parameters. MLflow does not allow changes, so a changed value becomes the tag `changed.<name>`.
+    /// Adds parameters. MLflow allows no changes, so a changed value becomes the tag `changed.<name>`.
     pub fn parameters(&mut self, values: StringMap) {
         let recorded = &self.recorded.parameters;
         let (old, new): (StringMap, StringMap) =
@@ -187,8 +186,7 @@ impl Tracker {
         self.record(&events.collect::<Vec<_>>());
     }
 
-    /// Records the figures of every result file as metrics, and the files themselves unless they may hold
-    /// patient-level data.
+    /// Records the figures of every result file, and the files unless they may hold patient-level data.
     pub fn results(&mut self) {
         match results::scan(&self.folder) {
             Ok(files) => files.iter().for_each(|file| self.result(file)),
@@ -261,7 +259,6 @@ impl Drop for Tracker {
     }
 }
 
-/// Opens the spool of a run and reads back its events.
 fn open_spool(config: &Tracking, folder: &Path) -> Result<(Spool, Recorded)> {
     files::create_own_folder(folder)?;
     let spool = Spool::open(folder.join(&config.spool))?;

@@ -39,8 +39,8 @@ pub fn train(config: &Config, run: &RunDirectory, device: Device) -> Result<()> 
     train_to(config, run, device, config.training.epochs).map(drop)
 }
 
-/// Like [`train`], but stops after `last_epoch`. The learning rate follows the schedule of the whole
-/// training, so a later call ends with the weights of an uninterrupted training.
+/// Like [`train`], but stops after `last_epoch`. The learning rate still follows the whole training's
+/// schedule.
 pub fn train_to(config: &Config, run: &RunDirectory, device: Device, last_epoch: usize) -> Result<Progress> {
     let index = Index::of(config)?;
     Folds::forget_stale(run, &index)?;
@@ -119,8 +119,7 @@ fn train_epoch(
     })
 }
 
-/// Trains on one batch: float32 images `[N, 1, H, W]` and labels `[N, 1]`. Steps count from 0. Returns the
-/// loss and the learning rate.
+/// Trains on one batch: float32 images `[N, 1, H, W]`, labels `[N, 1]`. Returns loss and learning rate.
 pub(crate) fn train_step(
     config: &Config,
     criterion: &WeightedLoss,

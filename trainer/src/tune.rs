@@ -33,8 +33,7 @@ use anyhow::Result;
 use location::StoreLocation;
 use study::{BeginOutcome, Definition};
 
-/// Creates or reopens a study after validating the bounds of its search space. A study without trained trials
-/// accepts a new definition.
+/// Creates or reopens a study after validating its search space.
 pub fn begin(config: &Config, study: &StudyDirectory, location: &StoreLocation) -> Result<()> {
     for (key, range) in config.tune.ranges() {
         let [low, high] = range.interval();

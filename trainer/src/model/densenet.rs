@@ -5,7 +5,6 @@ use tch::{Tensor, nn};
 
 pub const BLOCKS: [i64; 4] = [6, 12, 24, 16];
 pub const FEATURES: i64 = 1024;
-/// Channels added by every layer.
 pub const GROWTH: i64 = 32;
 /// Channels between the two convolutions of a layer.
 pub const BOTTLENECK: i64 = 4 * GROWTH;

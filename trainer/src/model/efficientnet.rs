@@ -10,12 +10,10 @@ pub const LAST: i64 = 320;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BlockShape {
-    /// Such as `features.2.0.block`.
     pub path: String,
     pub inputs: i64,
     pub hidden: i64,
     pub outputs: i64,
-    /// Side of the depthwise kernel.
     pub kernel: i64,
     pub stride: i64,
 }
@@ -68,7 +66,6 @@ pub fn blocks() -> Vec<BlockShape> {
     blocks
 }
 
-/// Squeeze and excitation (Hu, Shen and Sun 2018): weighs channels by a function of their means.
 #[derive(Debug)]
 struct Excitation {
     squeeze: nn::Conv2D,

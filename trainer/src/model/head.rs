@@ -34,7 +34,6 @@ impl Head {
         Self { classifier: nn::linear(path, features, 1, config), dropout }
     }
 
-    /// The logits alone, with dropout in training.
     pub fn logits(&self, features_nchw: &Tensor, train: bool) -> Tensor {
         global_average(features_nchw).dropout(self.dropout, train).apply(&self.classifier)
     }

@@ -11,7 +11,6 @@ pub const NORM_EPSILON: f64 = 1e-5;
 pub struct ConvShape {
     pub inputs: i64,
     pub outputs: i64,
-    /// Side of the square kernel. The padding is always `kernel / 2`.
     pub kernel: i64,
     pub stride: i64,
     /// Channel groups; as many as inputs make a depthwise convolution.
@@ -20,8 +19,8 @@ pub struct ConvShape {
     pub fan: FanInOut,
 }
 
-/// torchvision's initial weights of a convolution: normal, with the deviation of He et al. 2015. The
-/// architecture chooses the fan: outputs, or inputs in DenseNet.
+/// torchvision's initial weights: normal, with the deviation of He et al. 2015. The architecture chooses the
+/// fan: outputs, or inputs in DenseNet.
 pub const fn kaiming_init(fan: FanInOut) -> nn::Init {
     nn::Init::Kaiming { dist: NormalOrUniform::Normal, fan, non_linearity: NonLinearity::ReLU }
 }

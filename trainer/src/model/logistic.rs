@@ -12,8 +12,8 @@ pub struct Logistic {
     weights: Tensor,
 }
 
-/// Fits by Newton's method (iteratively reweighted least squares) on standardised features, float64 `[n, d]`.
-/// The penalty is `ridge / 2` times the squared norm of the weights, without the intercept.
+/// Newton's method (iteratively reweighted least squares) on standardised features, float64 `[n, d]`. The
+/// penalty is `ridge / 2` times the squared norm of the weights, without the intercept.
 pub fn fit(features: &Tensor, positive: &[bool], ridge: f64) -> Result<Logistic> {
     let n_positive = positive.iter().filter(|label| **label).count();
     ensure!(0 < n_positive && n_positive < positive.len(), "a classifier needs both classes");
@@ -41,7 +41,6 @@ pub fn fit(features: &Tensor, positive: &[bool], ridge: f64) -> Result<Logistic>
 }
 
 impl Logistic {
-    /// Logits of float64 `[n, d]` features.
     pub fn logits(&self, features: &Tensor) -> Result<Vec<f64>> {
         let x = with_intercept(&((features - &self.mean) / &self.deviation));
         Ok(Vec::try_from(x.matmul(&self.weights).flatten(0, -1))?)

@@ -15,13 +15,11 @@ pub enum FirstBlock {
     Expanded,
 }
 
-/// One inverted residual block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BlockShape {
     pub inputs: i64,
     pub hidden: i64,
     pub outputs: i64,
-    /// Stride of the depthwise convolution.
     pub stride: i64,
     pub expands: bool,
 }
@@ -32,7 +30,6 @@ impl BlockShape {
     }
 }
 
-/// The 17 blocks `features.1` to `features.17`.
 pub fn blocks(first: FirstBlock) -> Vec<BlockShape> {
     // Expansion, channels, repetitions, stride of the first repetition: table 2 of the paper.
     const STAGES: [(i64, i64, i64, i64); 7] = [

@@ -12,13 +12,10 @@ pub const EXPANSION: i64 = 4;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BlockShape {
-    /// Such as `layer2.0`.
     pub path: String,
     pub inputs: i64,
     pub hidden: i64,
-    /// Stride of the 3x3 convolution.
     pub stride: i64,
-    /// Whether the shortcut is a convolution.
     pub projects: bool,
 }
 

@@ -19,8 +19,8 @@ impl Network {
         self.parameters().variables().into_iter().collect()
     }
 
-    /// Loads a published backbone under torchvision's names and reports what it ignored. The classifier stays
-    /// unchanged. On any mismatch nothing is loaded, and the error lists every one.
+    /// Loads a published backbone under torchvision's names and reports what it ignored. On any mismatch
+    /// nothing is loaded, and the error lists every one.
     pub fn load_backbone(&self, file: &Path) -> Result<String> {
         let mut source = Source::read(file)?;
         let is_head = |name: &str| name.starts_with("classifier.") || name.starts_with("fc.");
@@ -39,7 +39,6 @@ impl Network {
 #[derive(Debug)]
 struct Source {
     tensors: NamedTensors,
-    /// Types of the tensors that are not float32.
     other_types: BTreeMap<String, Dtype>,
     metadata: Option<String>,
 }
@@ -98,7 +97,7 @@ impl Source {
     }
 }
 
-/// Copies every tensor of `source` to the one of the same name in `target`; nothing on any mismatch.
+/// Copies every tensor of `source` to its namesake in `target`; nothing on any mismatch.
 pub fn copy(source: &NamedTensors, target: &NamedTensors) -> Result<()> {
     let tensors = source.iter().map(|(name, tensor)| (name.clone(), tensor.shallow_clone())).collect();
     Source { tensors, other_types: BTreeMap::new(), metadata: None }.copy_into(target)

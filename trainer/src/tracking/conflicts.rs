@@ -16,8 +16,7 @@ pub struct RequestedVersion<'a> {
     pub version: &'a Version,
 }
 
-/// Conflicts that would prevent tracking and registering a run. A store that does not answer is not a
-/// conflict: the release checks again.
+/// A store that does not answer is not a conflict: the release checks again.
 pub fn name_conflicts(
     config: &Tracking,
     run_folder: &Path,
@@ -40,7 +39,6 @@ pub fn name_conflicts(
     }
 }
 
-/// The ids of this run: the store's and the spool's.
 fn own_run_ids(config: &Tracking, run_folder: &Path, target: &str) -> Result<Vec<String>> {
     let folder = run_folder.join(&config.spool);
     if !folder.is_dir() {

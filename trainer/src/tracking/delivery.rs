@@ -16,7 +16,6 @@ use std::path::Path;
 const MAX_METRICS: usize = 1000;
 const MAX_TEXTS: usize = 100;
 
-/// Opens the store that the configuration names.
 pub fn open(config: &Tracking) -> anyhow::Result<Box<dyn Store>> {
     Ok(match &config.server {
         Some(url) => Box::new(MlflowServer::new(url, config)?),
@@ -76,7 +75,7 @@ fn in_chunks<V>(
     values.iter().collect::<Vec<_>>().chunks(size).try_for_each(&mut send)
 }
 
-/// Uploads the bundle to a folder named by its digest, so that no later bundle replaces it, and registers it.
+/// Uploads the bundle to a folder named by its digest and registers it.
 fn register(store: &mut dyn Store, run: &str, version: &ModelVersion) -> Result<String, DeliveryError> {
     let failed = |what: String| DeliveryError::Permanent(format!("{}: {what}", version.folder.display()));
     let bundle = bundle::read(&version.folder, None).map_err(|error| failed(error.to_string()))?;

@@ -13,7 +13,6 @@ pub struct DeliveryStatus {
     pub target: String,
     pub delivered: Delivered,
     pub n_waiting: usize,
-    /// File with the unsent events.
     pub spool: PathBuf,
 }
 

@@ -12,15 +12,12 @@ pub type StringMap = BTreeMap<String, String>;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Event {
-    /// Always the first line.
     Run {
         /// Looked up in the store before a run is created.
         id: String,
-        /// Shown to people.
         name: String,
         /// Milliseconds since 1970.
         time_ms: i64,
-        /// Tags at creation.
         tags: StringMap,
     },
     /// A parameter is recorded once and never changed.
@@ -65,7 +62,6 @@ pub struct ModelVersion {
     pub version: String,
     /// Graph of the default variant. A semantic version has only one.
     pub graph_sha256: String,
-    /// Includes the tags named below.
     pub tags: StringMap,
 }
 
@@ -77,7 +73,6 @@ pub const NAME_TAG: &str = "cxr_name";
 pub const ANSWERS_TAG: &str = "cxr_answers_sha256";
 /// [`Event::Run::id`](Event::Run), as a tag of the run.
 pub const RUN_TAG: &str = "cxr_run";
-/// Verdict of the gates, as a tag of runs and versions.
 pub const VERDICT_TAG: &str = "cxr_verdict";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

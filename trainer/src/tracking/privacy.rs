@@ -2,8 +2,7 @@
 
 use serde_json::Value;
 
-/// Results that are known to be free of patient-level data. Files that are not listed stay in the run
-/// directory.
+/// Results without patient-level data. Files that are not listed stay in the run directory.
 const SHARED: [&str; 13] = [
     "bench.json",
     "bench-training.json",
@@ -20,7 +19,6 @@ const SHARED: [&str; 13] = [
     "robustness.json",
 ];
 
-/// Whether a result holds, or may hold, patient-level data.
 pub(super) fn is_patient_level(name: &str) -> bool {
     let is_chart = name.strip_prefix("figures/").is_some_and(|file| {
         !file.contains('/') && file.rsplit_once('.').is_some_and(|(_, end)| end == "svg")
@@ -28,7 +26,6 @@ pub(super) fn is_patient_level(name: &str) -> bool {
     !is_chart && !SHARED.contains(&name)
 }
 
-/// Why a result is not sent.
 pub(super) fn withheld_message(name: &str) -> String {
     format!(
         "{name} stays in the run directory: it may hold patient-level data (trainer.tracking.patient_level)"
@@ -52,7 +49,6 @@ pub(super) fn redact(text: &str) -> &str {
     if is_path { "a folder or file of this machine" } else { text }
 }
 
-/// Replaces every path in a tree.
 pub(super) fn redact_paths(tree: &mut Value) {
     match tree {
         Value::String(text) => *text = redact(text).to_owned(),

@@ -10,7 +10,6 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
-/// Extensions of result files.
 const EXTENSIONS: [&str; 7] = ["json", "yaml", "csv", "svg", "png", "md", "jsonl"];
 /// Larger files are not results.
 const MAX_BYTES: u64 = 32 << 20;
@@ -36,8 +35,8 @@ impl ResultFile {
         Ok(Self { name, sha256: sha256_hex(&bytes), path, time_ms, bytes })
     }
 
-    /// Figures by name: every object with a number `value`, and its bounds where it has `ci95`. Names start
-    /// with the file's name.
+    /// Every object with a number `value`, and its bounds where it has `ci95`. Names start with the file's
+    /// name.
     pub(super) fn figures(&self) -> BTreeMap<String, Number> {
         let mut figures = BTreeMap::new();
         if let Some(stem) = self.name.strip_suffix(".json")

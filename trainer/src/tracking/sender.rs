@@ -8,11 +8,9 @@ use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender as Signals, channel};
 use std::time::Duration;
 
-/// First pause after a failure; it doubles up to the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 
-/// Delivers one spool to one store.
 pub(super) struct SpoolDelivery {
     pub(super) spool: Spool,
     pub(super) run_folder: PathBuf,
@@ -20,7 +18,6 @@ pub(super) struct SpoolDelivery {
     pub(super) store: Box<dyn Store>,
 }
 
-/// The outcome of a delivery without an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Outcome {
     Complete,

@@ -17,7 +17,6 @@ pub(super) struct MlflowServer {
     http: Http,
     experiment: String,
     experiment_id: Option<String>,
-    /// Artefact path by run.
     artefacts: BTreeMap<String, String>,
 }
 
@@ -80,7 +79,6 @@ impl MlflowServer {
         Ok(id)
     }
 
-    /// The path of a run's artefacts below [`ARTEFACTS`].
     fn artefact_path(&mut self, run: &str) -> Result<String, DeliveryError> {
         if let Some(path) = self.artefacts.get(run) {
             return Ok(path.clone());
@@ -233,7 +231,6 @@ fn pairs<'a>(values: impl IntoIterator<Item = (&'a String, &'a String)>) -> Vec<
     values.into_iter().map(|(key, value)| json!({ "key": key, "value": value })).collect()
 }
 
-/// A required field of a response.
 fn text(value: &Value, key: &str, path: &str) -> Result<String, DeliveryError> {
     match &value[key] {
         Value::String(text) => Ok(text.clone()),

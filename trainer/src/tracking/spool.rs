@@ -11,7 +11,6 @@ use std::path::PathBuf;
 
 const SENT: &str = "sent.json";
 
-/// The folder `trainer.tracking.spool` of a run directory.
 #[derive(Debug, Clone)]
 pub struct Spool {
     folder: PathBuf,
@@ -28,11 +27,9 @@ pub struct Line {
 /// `sent.json`: what each store has received, by [`Store::target`](super::store::Store::target).
 type Sent = BTreeMap<String, Delivered>;
 
-/// What a store has received.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Delivered {
-    /// The store's id of the run.
     pub run: Option<String>,
     /// Bytes of the spool that have been processed.
     pub position: u64,
@@ -106,20 +103,17 @@ impl Spool {
         Ok(self.lines(0)?.into_iter().filter_map(|line| line.event.ok()).collect())
     }
 
-    /// What a store has received.
     pub fn delivered(&self, target: &str) -> Result<Delivered> {
         Ok(self.sent()?.remove(target).unwrap_or_default())
     }
 
-    /// Records what a store has received.
     pub fn save_delivered(&self, target: &str, delivered: &Delivered) -> Result<()> {
         let mut sent = self.sent()?;
         sent.insert(target.to_owned(), delivered.clone());
         files::write_json(&self.folder.join(SENT), &sent)
     }
 
-    /// Locks the spool for sending, so that two processes do not create the same run. `None` if another holds
-    /// the lock.
+    /// Locks the spool for sending. `None` if another process holds the lock.
     pub fn lock(&self) -> Result<Option<File>> {
         let path = self.folder.join("sending.lock");
         let failed = || format!("{}: cannot be locked", path.display());

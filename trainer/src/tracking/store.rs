@@ -4,7 +4,6 @@ use super::event::{
     ANSWERS_TAG, BUNDLE_TAG, GRAPH_TAG, ModelVersion, Number, Status, StringMap, VERSION_TAG,
 };
 
-/// Why an event was not delivered.
 #[derive(Debug, thiserror::Error)]
 pub enum DeliveryError {
     /// A retry may succeed: no answer, or an error on the server's side.
@@ -23,7 +22,6 @@ pub struct NewRun<'a> {
     pub tags: &'a StringMap,
 }
 
-/// A version of a registered model.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RegisteredVersion {
     pub number: String,
@@ -84,8 +82,8 @@ impl ModelVersion {
     }
 }
 
-/// Whether a version's tags name the same semantic version with other answers. Versions from before the
-/// answers tag are compared by their graph.
+/// Whether a version's tags name the same semantic version with other answers. Older versions lack the
+/// answers tag and are compared by their graph.
 pub(crate) fn contradicts(tags: &StringMap, version: &str, answers: &str, graph: &str) -> bool {
     let tag = |name: &str| tags.get(name).map(String::as_str);
     let other = match tag(ANSWERS_TAG) {

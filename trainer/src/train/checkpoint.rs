@@ -1,5 +1,5 @@
-//! Checkpoints: one file per run, replaced atomically after every epoch. It holds no random state, because
-//! every epoch and every sample derives its own seed.
+//! Checkpoints: one file per run, replaced atomically after every epoch. Every epoch derives its own seed, so
+//! it holds no random state.
 
 use crate::files;
 use crate::model::Network;
@@ -27,10 +27,8 @@ pub struct EpochMetrics {
     pub images_per_second: f64,
 }
 
-/// Written to the checkpoint's metadata as JSON.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Progress {
-    /// [`Config::digest`](crate::config::Config::digest) of the run.
     pub config_sha256: String,
     pub folds_sha256: String,
     pub history: Vec<EpochMetrics>,
@@ -61,7 +59,6 @@ impl Progress {
 
 #[derive(Debug)]
 pub struct State {
-    /// The network that is trained.
     pub network: Network,
     pub average: Network,
     pub optimiser: Optimiser,

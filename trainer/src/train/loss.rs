@@ -34,8 +34,7 @@ impl WeightedLoss {
         }
     }
 
-    /// Mean weighted cross-entropy without smoothing or focal factor: the value that epochs and trials are
-    /// compared by.
+    /// Mean weighted cross-entropy, without smoothing or focal factor, for comparing epochs and trials.
     pub fn fold_loss(&self, logits: &[f64], positive: &[bool]) -> f64 {
         let labels: Vec<f64> = positive.iter().map(|label| f64::from(u8::from(*label))).collect();
         let labels = Tensor::from_slice(&labels);

@@ -1,5 +1,5 @@
 //! Mixup (Zhang et al. 2018): blends every image of a batch, and its label, with another one. Random numbers
-//! come from a seeded generator on the host, so the device does not matter.
+//! come from the host, so the device does not matter.
 
 use crate::data::augment::generator;
 use anyhow::{Context, Result};

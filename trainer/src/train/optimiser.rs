@@ -86,7 +86,6 @@ impl Optimiser {
         });
     }
 
-    /// The moments, for a checkpoint.
     pub fn state(&self) -> NamedTensors {
         let moments = |slot: &Slot| {
             let first = (format!("first.{}", slot.name), slot.first_moment.shallow_clone());
@@ -106,7 +105,6 @@ impl Optimiser {
     }
 }
 
-/// Moves every parameter and buffer of `average` towards `network`.
 pub fn update_average(average: &Network, network: &Network, decay: f64) {
     tch::no_grad(|| {
         let current = network.named_tensors();

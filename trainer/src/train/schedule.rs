@@ -6,8 +6,7 @@ use std::f64::consts::PI;
 const START: f64 = 1.0 / 25.0;
 const END: f64 = 1e-4;
 
-/// One-cycle schedule (Smith 2018): cosine up to `peak` over `warmup_fraction` of the steps, then cosine
-/// down.
+/// One-cycle schedule (Smith 2018): a cosine up to `peak` over `warmup_fraction` of the steps, then down.
 pub fn learning_rate(step: usize, n_steps: usize, peak: f64, warmup_fraction: f64) -> f64 {
     let last = n_steps.saturating_sub(1).max(1) as f64;
     let top = (warmup_fraction * n_steps as f64 - 1.0).max(0.0);
@@ -20,8 +19,7 @@ pub fn learning_rate(step: usize, n_steps: usize, peak: f64, warmup_fraction: f6
     }
 }
 
-/// Decay of the averaged weights. It is small at first, so that the average drops the initial weights
-/// quickly.
+/// Decay of the averaged weights. It starts small, so that the average drops the initial weights quickly.
 pub fn average_decay(step: usize, decay: f64) -> f64 {
     decay.min((1.0 + step as f64) / (10.0 + step as f64))
 }

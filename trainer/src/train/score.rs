@@ -12,7 +12,6 @@ const BATCH: usize = 64;
 pub struct Scores {
     /// Before calibration.
     pub logits: Vec<f64>,
-    /// Pooled features of each image.
     pub embeddings: Vec<Vec<f32>>,
 }
 

@@ -26,7 +26,6 @@ pub struct TrainedRun<'a> {
     /// Averaged weights of the best epoch, in float32.
     pub network: Network,
     pub epoch: EpochMetrics,
-    /// SHA-256 of the weights file.
     pub weights_sha256: String,
     pub device: Device,
 }
@@ -63,7 +62,6 @@ impl<'a> TrainedRun<'a> {
         Recipe { acceptance: self.config.acceptance, preprocess: self.config.served_preprocess() }
     }
 
-    /// Images and patients per fold.
     pub fn census(&self) -> Result<Census> {
         Census::new(&self.index, &self.folds, &self.config.data)
     }

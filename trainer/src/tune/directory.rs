@@ -65,7 +65,6 @@ impl StudyDirectory {
         Ok(target)
     }
 
-    /// Gives a trial's folder its plain name back.
     pub(super) fn release(&self, number: usize, generation: u64) -> Result<()> {
         let from = self.claimed_path(number, generation);
         std::fs::rename(&from, self.trial(number))

@@ -21,7 +21,6 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 
 /// An edit takes milliseconds. A process that holds the lock longer than this is stalled.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
-/// Interval between attempts to take the lock.
 const POLL: Duration = Duration::from_millis(5);
 
 #[derive(Debug)]
@@ -37,7 +36,6 @@ impl FileStore {
         Ok(Self { folder: folder.to_owned(), alive_lock: None })
     }
 
-    /// The highest number of a study folder.
     fn number(&self) -> Result<u64> {
         let find = || -> std::io::Result<u64> {
             let mut highest = None;
@@ -62,7 +60,6 @@ impl FileStore {
         self.folder.join("workers").join(worker)
     }
 
-    /// The lock is released when its file is closed.
     fn lock(&self) -> Result<Lock> {
         let (mut blocked_by, mut since) = (None, Instant::now());
         loop {
@@ -204,7 +201,7 @@ impl Store for FileStore {
     fn mark_alive(&mut self, worker: &str) -> Result<()> {
         let path = self.worker(worker);
         let file = File::create(&path).with_context(|| format!("{}: cannot be created", path.display()))?;
-        // Shared, because a worker opens several stores. Only a dead worker's file can be locked exclusively.
+        // Shared, because a worker opens several stores.
         file.lock_shared().with_context(|| format!("{}: cannot be locked", path.display()))?;
         self.alive_lock = Some(file);
         Ok(())

@@ -8,9 +8,7 @@ use std::path::{Path, PathBuf};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StoreLocation {
-    /// A folder that all workers can reach.
     Folder(PathBuf),
-    /// A URL, and the name of the study in that database.
     Postgres {
         /// May hold a password.
         url: String,

@@ -10,7 +10,6 @@ const PANEL: (u32, u32) = (480, 360);
 
 type Panel<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
-/// One panel of curves, then one per parameter, two in a row. The loss axis is logarithmic.
 pub fn svg(study: &Study) -> Result<String> {
     let n_panels = 1 + study.definition.space.len();
     let n_rows = n_panels.div_ceil(2);

@@ -170,7 +170,7 @@ async fn connect(options: &PgConnectOptions, worker: Option<&str>) -> Result<PgC
     Ok(connection)
 }
 
-/// Shared, because a worker opens several connections. Only a dead worker's lock can be taken exclusively.
+/// Shared, because a worker opens several connections.
 async fn mark_alive(connection: &mut PgConnection, worker: &str) -> Result<()> {
     sqlx::query("select pg_advisory_lock_shared(hashtextextended($1, 0))")
         .bind(worker)

@@ -10,15 +10,12 @@ pub struct Comparison {
     pub epochs: usize,
     /// Rank among the trials that reached the rung, counted from 1.
     pub place: usize,
-    /// Trials that reached the rung.
     pub n_trials: usize,
     /// The select loss or the AUC.
     pub value: f64,
-    /// The best of the other trials, if any reached the rung.
     pub other: Option<Other>,
 }
 
-/// The best other trial at a rung.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Other {
@@ -30,7 +27,6 @@ pub struct Other {
     pub falls_behind: bool,
 }
 
-/// One comparison per rung that the trial reached.
 pub(super) fn comparisons(study: &Study, trial: &Trial) -> Vec<Comparison> {
     let at = |(rung, result): (usize, &RungResult)| {
         let ranked = study.ranked(rung);

@@ -48,19 +48,15 @@ pub struct BestTrial {
     /// Its run directory is `trials/NNNN`.
     pub trial: usize,
     pub parameters: Parameters,
-    /// Epochs of its last rung.
     pub epochs: usize,
     /// The epoch whose weights are kept.
     pub best_epoch: usize,
-    /// Class-weighted log loss on the select fold.
     pub select_loss: f64,
-    /// Area under the ROC curve on the select fold.
     pub select_auc: f64,
     pub n_compared: usize,
     /// One per rung; empty in studies of earlier versions.
     #[serde(default)]
     pub comparisons: Vec<Comparison>,
-    /// The comparisons in sentences.
     #[serde(default)]
     pub reasons: Vec<String>,
 }
@@ -99,7 +95,7 @@ impl TuneFile {
     }
 }
 
-/// Writes all results under the store's lock, because two workers would overwrite each other's partial files.
+/// Runs under the store's lock, because two workers would overwrite each other's partial files.
 pub(super) fn write(
     config: &Config,
     study: &StudyDirectory,
@@ -129,7 +125,6 @@ fn best_yaml_header(study: &StudyDirectory, best: &BestTrial) -> String {
     [source, drawn].iter().chain(&best.reasons).flat_map(|line| ["# ", line, "\n"]).collect()
 }
 
-/// Drawn values on one line.
 pub(super) fn format_parameters(parameters: &Parameters) -> String {
     let pairs = parameters.iter().map(|(key, value)| format!("{key} {}", format_value(value)));
     pairs.collect::<Vec<_>>().join(", ")

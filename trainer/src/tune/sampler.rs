@@ -8,11 +8,9 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use tpe::TpeOptimizerBuilder;
 
-/// Share of the results that counts as good. Studies have tens of results rather than thousands, so it is
-/// large.
+/// Share of the results that counts as good: large, because a study has only tens of results.
 const GOOD_SHARE: f64 = 0.25;
 
-/// Draws the parameters of the next trial.
 pub fn draw(study: &Study) -> Result<Parameters> {
     let (definition, number) = (&study.definition, study.trials.len());
     let results = ranked_trials(study);
@@ -33,8 +31,7 @@ pub fn draw(study: &Study) -> Result<Parameters> {
     Ok(parameters)
 }
 
-/// All trials with a result, the best first. Trials of a higher rung come first, because they beat the
-/// others. Failed trials come last.
+/// All trials with a result, the best first: higher rungs before lower ones, failed trials last.
 fn ranked_trials(study: &Study) -> Vec<&Trial> {
     let stopped_at = |rung: usize| {
         study.ranked(rung).into_iter().filter(move |trial| trial.rungs.len() == rung + 1).collect::<Vec<_>>()
@@ -45,7 +42,6 @@ fn ranked_trials(study: &Study) -> Vec<&Trial> {
     ranked
 }
 
-/// One draw of the tree-structured Parzen estimator, given the ranks of `results`.
 fn parzen(results: &[&Trial], key: &str, range: &Range, rng: &mut ChaCha8Rng) -> Result<f64> {
     let estimator = match range {
         Range::Choice(_) => tpe::histogram_estimator(),

@@ -12,7 +12,6 @@ use std::collections::BTreeSet;
 pub struct Liveness {
     /// Seconds of the store's clock.
     pub now: f64,
-    /// Workers whose process has ended.
     pub dead_workers: BTreeSet<String>,
 }
 
@@ -22,7 +21,6 @@ pub struct ClaimRequest {
     pub worker: String,
     pub host: String,
     pub max_trials: usize,
-    /// For all trials together.
     pub budget_cpu_seconds: f64,
     /// How long a claim lasts without a heartbeat.
     pub lease_seconds: f64,
@@ -34,9 +32,7 @@ pub struct Job {
     pub generation: u64,
     /// Counted from 0.
     pub rung: usize,
-    /// Epochs of the rung.
     pub epochs: usize,
-    /// The worker that lost the trial, if any.
     pub taken_over_from: Option<String>,
 }
 
@@ -100,8 +96,8 @@ fn promotable(study: &Study) -> Option<usize> {
     })
 }
 
-/// The trial to continue when no other work is left: with few trials, none would be promoted to the last
-/// rungs. A trial that was drawn but did not fit into an earlier budget comes first.
+/// With few trials, none would be promoted to the last rungs. A trial that was drawn but did not fit into an
+/// earlier budget comes first.
 fn last_to_continue(study: &Study) -> Option<usize> {
     let unstarted =
         study.trials.iter().find(|trial| trial.state == TrialState::Paused && trial.rungs.is_empty());
@@ -176,7 +172,7 @@ pub fn renew(
     })
 }
 
-/// Records the result of a job. Returns false and changes nothing if another worker has taken over the trial.
+/// Records the result of a job. Returns false, changing nothing, if another worker has taken over the trial.
 pub fn finish(study: &mut Study, job: &Job, outcome: &Result<Progress, String>, cpu_seconds: f64) -> bool {
     let last_rung = study.definition.rungs.len() - 1;
     let earlier = |trial: &Trial| trial.rungs.iter().map(|result| result.cpu_seconds).sum::<f64>();

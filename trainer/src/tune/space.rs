@@ -10,8 +10,7 @@ use std::collections::BTreeMap;
 pub type Parameters = BTreeMap<String, Value>;
 
 impl Range {
-    /// The interval that the sampler draws from: logarithms, or positions in a list of choices. The end is
-    /// exclusive.
+    /// The interval that the sampler draws from: logarithms, or positions in a list. The end is exclusive.
     pub fn interval(&self) -> [f64; 2] {
         match self {
             Self::Uniform(bounds) => *bounds,

@@ -27,13 +27,12 @@ pub struct Definition {
     /// Missing in studies of earlier versions.
     #[serde(default)]
     pub dataset_sha256: Option<String>,
-    /// The part of the base configuration that the weights depend on. Missing in studies of earlier versions.
+    /// What the weights depend on, without the drawn values. Missing in studies of earlier versions.
     #[serde(default)]
     pub configuration: Option<Value>,
     /// Seeds the draws and every training.
     pub seed: u64,
     pub sampler: Sampler,
-    /// Trials before the sampler learns from results.
     pub startup_trials: usize,
     pub objective: Objective,
     /// See [`Tune::auc_tolerance`](crate::config::Tune::auc_tolerance).
@@ -62,7 +61,6 @@ impl Definition {
         })
     }
 
-    /// All keys that define the study, as one tree.
     fn tree(&self) -> Result<Value> {
         let mut tree = self.configuration.clone().unwrap_or_else(|| json!({ "digest": self.config_sha256 }));
         let mut tune = serde_json::to_value(self)?;
@@ -113,7 +111,7 @@ pub struct Claim {
     pub host: String,
     /// The rung to train to, counted from 0.
     pub rung: usize,
-    /// The lease expires at this time of the store's clock, in seconds, unless a heartbeat extends it.
+    /// When the lease expires without a heartbeat, in seconds of the store's clock.
     pub lease_until: f64,
     /// CPU seconds spent on this claim, as of the last heartbeat.
     pub cpu_seconds: f64,
@@ -137,11 +135,8 @@ pub struct RungResult {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EpochPoint {
-    /// Counted from 1.
     pub epoch: usize,
-    /// Mean loss on the augmented train fold.
     pub train_loss: f64,
-    /// On the select fold, like the AUC.
     pub select_loss: f64,
     pub select_auc: f64,
 }
@@ -155,7 +150,6 @@ pub struct Trial {
     pub state: TrialState,
     /// Incremented by every claim. Holders of an older generation may write nothing.
     pub generation: u64,
-    /// Set while a worker trains it.
     pub claim: Option<Claim>,
     /// One per rung reached.
     pub rungs: Vec<RungResult>,
@@ -165,13 +159,11 @@ pub struct Trial {
     pub cpu_seconds: f64,
     /// How often it was taken over from a lost worker.
     pub n_takeovers: usize,
-    /// Every worker that held it, in order.
     pub workers: Vec<String>,
     pub error: Option<String>,
 }
 
 impl Trial {
-    /// A trial that has not been claimed yet.
     pub const fn new(number: usize, parameters: Parameters) -> Self {
         Self {
             number,
@@ -224,8 +216,7 @@ impl Study {
         self.trials.iter().filter_map(|trial| trial.claim.as_ref())
     }
 
-    /// Trials that reached a rung, the best first. Trials whose AUC is below the best by more than the
-    /// tolerance come last.
+    /// Trials that reached a rung, the best first; trials whose AUC falls behind come last.
     pub fn ranked(&self, rung: usize) -> Vec<&Trial> {
         let mut reached: Vec<(&Trial, &RungResult)> =
             self.trials.iter().filter_map(|trial| Some((trial, trial.rungs.get(rung)?))).collect();

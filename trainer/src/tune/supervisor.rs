@@ -14,8 +14,7 @@ use std::time::Duration;
 
 const POLL: Duration = Duration::from_millis(500);
 
-/// Runs `n` copies of `command` as single workers until all have ended. If one is killed, the others take
-/// over its trial.
+/// Runs `n` copies of `command` as single workers until all have ended.
 pub fn supervise(
     study: &StudyDirectory,
     store: &mut dyn Store,
@@ -69,7 +68,6 @@ fn watch(store: &mut dyn Store, mut workers: Vec<(usize, Child)>, n: usize) -> R
     Ok(())
 }
 
-/// Reports changes since the last call.
 fn report_changes(study: &Study, seen: &mut BTreeMap<usize, (usize, TrialState, u64)>) {
     let n_running = study.trials.iter().filter(|trial| trial.state == TrialState::Running).count();
     for trial in &study.trials {

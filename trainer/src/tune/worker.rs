@@ -23,7 +23,6 @@ const POLL: Duration = Duration::from_millis(500);
 /// If this many trials fail before any succeeds, the parameters are not to blame.
 const MAX_FAILURES: usize = 3;
 
-/// Works on a study until no job is left, and returns why it stopped.
 pub fn work(
     config: &Config,
     study: &StudyDirectory,
@@ -47,7 +46,6 @@ pub fn work(
     }
 }
 
-/// The worker name of this process, and the configured limits.
 fn claim_request(config: &Config) -> Result<ClaimRequest> {
     let start = SystemTime::now().duration_since(UNIX_EPOCH)?.as_nanos();
     Ok(ClaimRequest {

@@ -32,7 +32,6 @@ fn phantoms(n: u64, (width, height): (u32, u32)) -> Vec<Vec<u8>> {
     (0..n).map(|seed| generate(&PhantomSpec { seed, width, height, opacity: seed % 2 == 0 })).collect()
 }
 
-/// Compares a network with the exported graph of `parameters`.
 fn parity_of(network: &Network, parameters: &NamedTensors, size: (u32, u32)) -> parity::Parity {
     let architecture = network.architecture();
     let graph = onnx::encode(architecture, parameters, size).unwrap();

@@ -11,7 +11,6 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-/// The interpreter that `scripts/venv.sh mlflow` prints.
 fn mlflow() -> Option<PathBuf> {
     let python = std::env::var_os("CXR_MLFLOW_PYTHON").filter(|python| !python.is_empty()).map(PathBuf::from);
     if python.is_none() {
@@ -24,7 +23,6 @@ fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
-/// Adds keys to the section `tracking` of a workbench's configuration.
 fn track_with(workbench: &Workbench, keys: &str) {
     configure(workbench, "tracking: { ", &format!("tracking: {{ {keys}, "));
 }
@@ -64,7 +62,6 @@ impl Server {
         answer.unwrap().body_mut().read_json().unwrap()
     }
 
-    /// The runs of the experiment.
     fn runs(&self) -> Vec<Value> {
         let path = "api/2.0/mlflow/experiments/get-by-name?experiment_name=cxr-pneumonia";
         let Ok(mut experiment) = ureq::get(format!("{}/{path}", self.url)).call() else { return Vec::new() };
@@ -74,7 +71,6 @@ impl Server {
         found["runs"].as_array().cloned().unwrap_or_default()
     }
 
-    /// The steps of a metric, in the server's order.
     fn steps(&self, run: &str, metric: &str) -> Vec<i64> {
         let history = self.get(&format!("metrics/get-history?run_id={run}&metric_key={metric}"));
         let points = history["metrics"].as_array().cloned().unwrap_or_default();
@@ -230,7 +226,6 @@ fn an_unreachable_server_changes_nothing_and_the_local_store_takes_over() {
     assert!(found["files"].as_array().unwrap().contains(&json!("curves.svg")), "{found}");
 }
 
-/// The lines of a metric in the local store.
 fn stored_metrics(workbench: &Workbench) -> Vec<String> {
     let events = read(workbench.run().join("tracking/events.ndjson"));
     let first: Value = serde_json::from_str(events.lines().next().unwrap()).unwrap();

@@ -52,8 +52,7 @@ fn a_complete_run_learns_and_ends_in_a_signed_bundle() {
     let again = read(workbench.path().join("ledger.jsonl"));
     assert_eq!(again, look, "a repeated run has nothing new to see on the test split");
 
-    // Scoring the bundle with ONNX Runtime gives the same table as the run and adds one look at the test
-    // fold.
+    // Scoring the bundle with ONNX Runtime gives the run's table and adds one look at the test fold.
     let table = |subject: &[&std::ffi::OsStr], fold: &str| {
         let mut command = workbench.command("evaluate");
         succeed(command.args(subject).args(["--fold", fold, "--reason", "verification"]))

@@ -30,7 +30,6 @@ const SEARCH: &str = "
       model.freeze_depth: null
 ";
 
-/// Initial weights, in a folder that is not a default.
 fn backbone() -> &'static [u8] {
     static BYTES: OnceLock<Vec<u8>> = OnceLock::new();
     BYTES.get_or_init(|| {
@@ -76,7 +75,7 @@ impl Search {
         TuneFile::load(&self.folder()).unwrap().unwrap()
     }
 
-    /// Stops (SIGSTOP) a worker that has written an epoch of a running trial, and returns its process id.
+    /// Stops (SIGSTOP) a worker that has written an epoch of a running trial; returns its process id.
     fn stop_a_worker(&self) -> String {
         loop {
             let (_, process) = wait_for("a checkpoint of a running trial", || {
@@ -130,7 +129,6 @@ fn expect_success(child: Child) -> String {
     text
 }
 
-/// A study by one worker, without disturbance.
 fn undisturbed() -> &'static Search {
     static STUDY: OnceLock<Search> = OnceLock::new();
     STUDY.get_or_init(|| {
@@ -140,7 +138,7 @@ fn undisturbed() -> &'static Search {
     })
 }
 
-/// Everything about a trial that must not depend on which worker trained it, when, and how often.
+/// Everything about a trial that must not depend on the workers.
 fn outcome(trial: &Trial) -> String {
     let rungs: Vec<_> =
         trial.rungs.iter().map(|r| (r.epochs, r.best_epoch, r.select_loss, r.select_auc)).collect();
@@ -201,8 +199,8 @@ fn a_search_ends_with_a_ranking_a_plot_and_a_trainable_configuration() {
     assert!(result.spent_cpu_hours > 0.0 && result.spent_cpu_hours < result.budget_cpu_hours);
     assert!(read(search.folder().join("figures/tune.svg")).contains("select loss"));
 
-    // best.yaml alone, without the search's files and options, trains the same weights as the trial. An
-    // interrupted and resumed trial equals an uninterrupted training.
+    // best.yaml alone trains the same weights as the trial, although the trial was stopped at a rung and
+    // resumed.
     let file = search.folder().join("best.yaml");
     succeed(trainer("train").arg("--config").arg(&file).arg("--run").arg(search.workbench.run()));
     let trial = search.folder().join(format!("trials/{:04}", best.trial));
@@ -211,7 +209,7 @@ fn a_search_ends_with_a_ranking_a_plot_and_a_trainable_configuration() {
     assert!(frozen(&trial).contains("pretrained.safetensors"), "{}", frozen(&trial));
     assert_same_tensors(&checkpoint(&search.workbench.run()), &checkpoint(&trial));
 
-    // The file states the reasons: which trials it beat, by how much, and what was not measured.
+    // The file states the reasons.
     let first = &best.comparisons[0];
     let second = result.trials.iter().filter(|trial| trial.number != best.trial);
     let second = second.map(loss_at_first).fold(f64::INFINITY, f64::min);
@@ -344,7 +342,6 @@ fn a_killed_workers_trial_is_taken_over_in_postgres() {
     killed_worker(&Search::new(Some(postgres.url("postgres"))));
 }
 
-/// A private Postgres that ends with the test.
 fn postgres(name: &str) -> Option<Postgres> {
     if rig::postgres::programs(&repository()).is_err() {
         system_tests::skipped("no initdb, so no private Postgres");

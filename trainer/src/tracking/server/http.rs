@@ -11,11 +11,9 @@ use ureq::Agent;
 use ureq::http::{Method, Request, StatusCode, Uri};
 use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
 
-/// Timeout for opening a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Uploads may take this many times longer than other requests.
 const UPLOAD_FACTOR: u32 = 4;
-/// How much of an unexpected response is shown.
 const SHOWN_CHARACTERS: usize = 500;
 
 pub(super) struct Http {
@@ -25,7 +23,6 @@ pub(super) struct Http {
     timeout: Duration,
 }
 
-/// A response, with the request it belongs to.
 pub(super) struct Response {
     request_line: String,
     status: StatusCode,
@@ -138,8 +135,7 @@ fn shown(text: &str) -> String {
     one_line.chars().take(SHOWN_CHARACTERS).collect()
 }
 
-/// `MLFLOW_TRACKING_USERNAME` with `MLFLOW_TRACKING_PASSWORD`, or `MLFLOW_TRACKING_TOKEN`. The user name
-/// takes precedence, as in MLflow's client.
+/// The user name takes precedence over the token, as in MLflow's client.
 fn authorization() -> Result<Option<String>> {
     let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     let header = match (variable("MLFLOW_TRACKING_USERNAME"), variable("MLFLOW_TRACKING_PASSWORD")) {
@@ -155,7 +151,7 @@ fn authorization() -> Result<Option<String>> {
     Ok(header)
 }
 
-/// Mozilla's root certificates, or those in the file that MLflow's `MLFLOW_TRACKING_SERVER_CERT_PATH` names.
+/// Mozilla's, or those in the file that `MLFLOW_TRACKING_SERVER_CERT_PATH` names.
 fn root_certificates() -> Result<RootCerts> {
     const VARIABLE: &str = "MLFLOW_TRACKING_SERVER_CERT_PATH";
     let Some(file) = std::env::var_os(VARIABLE).filter(|file| !file.is_empty()) else {

@@ -2,6 +2,7 @@
 //! budget. Pure functions of the study and the clock; stores make each call atomic.
 
 use super::sampler;
+use super::space::Parameters;
 use super::study::{Claim, EpochPoint, Study, Trial, TrialState};
 use crate::train::checkpoint::{EpochMetrics, Progress};
 use anyhow::Result;
@@ -29,6 +30,7 @@ pub struct ClaimRequest {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Job {
     pub trial: usize,
+    pub parameters: Parameters,
     pub generation: u64,
     /// Counted from 0.
     pub rung: usize,
@@ -127,7 +129,8 @@ fn start_job(study: &mut Study, number: usize, request: &ClaimRequest, liveness:
         cpu_seconds: 0.0,
     });
     let epochs = study.definition.rungs[rung];
-    Job { trial: number, generation: trial.generation, rung, epochs, taken_over_from: None }
+    let (generation, parameters) = (trial.generation, trial.parameters.clone());
+    Job { trial: number, parameters, generation, rung, epochs, taken_over_from: None }
 }
 
 /// Whether a job, together with the running ones, would probably exceed the budget. Without a finished rung

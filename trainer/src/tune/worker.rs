@@ -4,7 +4,7 @@ use super::directory::StudyDirectory;
 use super::location::StoreLocation;
 use super::results;
 use super::scheduler::{self, ClaimRequest, Job, Next};
-use super::space::{Parameters, apply};
+use super::space::apply;
 use super::store::Store;
 use crate::config::Config;
 use crate::progress::say;
@@ -29,17 +29,15 @@ pub fn work(
     location: &StoreLocation,
     device: Device,
 ) -> Result<Next> {
-    let request = claim_request(config)?;
-    let mut store = location.open()?;
-    store.mark_alive(&request.worker)?;
+    let (request, store) = (claim_request(config)?, location.open()?);
+    let mut worker = Worker { config, study, location, device, request, store };
+    worker.store.mark_alive(&worker.request.worker)?;
     loop {
-        match claim(store.as_mut(), &request)? {
-            (Next::Job(job), parameters) => {
-                run_job(config, study, location, store.as_mut(), &request, &job, &parameters, device)?;
-            }
-            (Next::Wait, _) => std::thread::sleep(POLL),
-            (end, _) => {
-                results::write(config, study, store.as_mut(), Some(&end))?;
+        match worker.claim()? {
+            Next::Job(job) => worker.run(&job)?,
+            Next::Wait => std::thread::sleep(POLL),
+            end => {
+                results::write(config, study, worker.store.as_mut(), Some(&end))?;
                 return Ok(end);
             }
         }
@@ -57,77 +55,68 @@ fn claim_request(config: &Config) -> Result<ClaimRequest> {
     })
 }
 
-fn claim(store: &mut dyn Store, request: &ClaimRequest) -> Result<(Next, Parameters)> {
-    let mut answer = (Next::Wait, Parameters::new());
-    store.edit(&mut |study, liveness| {
-        let errors: Vec<&String> = study.trials.iter().filter_map(|trial| trial.error.as_ref()).collect();
-        if errors.len() >= MAX_FAILURES && study.trials.iter().all(|trial| trial.rungs.is_empty()) {
-            bail!("{} trials failed and none succeeded; the first error: {}", errors.len(), errors[0]);
+struct Worker<'a> {
+    config: &'a Config,
+    study: &'a StudyDirectory,
+    location: &'a StoreLocation,
+    device: Device,
+    request: ClaimRequest,
+    store: Box<dyn Store>,
+}
+
+impl Worker<'_> {
+    fn claim(&mut self) -> Result<Next> {
+        let mut next = Next::Wait;
+        let request = &self.request;
+        self.store.edit(&mut |study, liveness| {
+            let errors: Vec<&String> = study.trials.iter().filter_map(|trial| trial.error.as_ref()).collect();
+            if errors.len() >= MAX_FAILURES && study.trials.iter().all(|trial| trial.rungs.is_empty()) {
+                bail!("{} trials failed and none succeeded; the first error: {}", errors.len(), errors[0]);
+            }
+            next = scheduler::claim(study, request, liveness)?;
+            Ok(())
+        })?;
+        Ok(next)
+    }
+
+    fn run(&mut self, job: &Job) -> Result<()> {
+        let Job { trial, generation, epochs, .. } = *job;
+        if let Some(worker) = &job.taken_over_from {
+            say(format!("trial {trial:04}: taken over from the lost worker {worker}"));
         }
-        let next = scheduler::claim(study, request, liveness)?;
-        let parameters = match &next {
-            Next::Job(job) => study.trials[job.trial].parameters.clone(),
-            _ => Parameters::new(),
-        };
-        answer = (next, parameters);
+        let parameters = results::format_parameters(&job.parameters);
+        say(format!("trial {trial:04}: to epoch {epochs} with {parameters}"));
+        let cpu_before = cpu_seconds()?;
+        let heartbeat = Heartbeat::start(self.location, job.clone(), &self.request, cpu_before)?;
+        let outcome = self.train(job);
+        // The new holder renamed the folder, so this worker cannot have written to it.
+        if heartbeat.stop() {
+            say(format!("trial {trial:04}: lost to another worker after a stall"));
+            return Ok(());
+        }
+        // Rename the folder before the result is recorded: the next claim looks for it under the plain name.
+        let outcome = outcome.and_then(|progress| self.study.release(trial, generation).map(|()| progress));
+        let outcome = outcome.map_err(|error| format!("{error:#}"));
+        let spent = cpu_seconds()? - cpu_before;
+        let mut recorded = false;
+        self.store.edit(&mut |study, _| {
+            recorded = scheduler::finish(study, job, &outcome, spent);
+            Ok(())
+        })?;
+        match outcome {
+            _ if !recorded => say(format!("trial {trial:04}: lost to another worker after a stall")),
+            Ok(_) => results::write(self.config, self.study, self.store.as_mut(), None)?,
+            Err(error) => say(format!("trial {trial:04}: failed: {error}")),
+        }
         Ok(())
-    })?;
-    Ok(answer)
-}
+    }
 
-#[expect(clippy::too_many_arguments, reason = "one job and everything it needs")]
-fn run_job(
-    config: &Config,
-    study: &StudyDirectory,
-    location: &StoreLocation,
-    store: &mut dyn Store,
-    request: &ClaimRequest,
-    job: &Job,
-    parameters: &Parameters,
-    device: Device,
-) -> Result<()> {
-    let Job { trial, generation, epochs, .. } = *job;
-    if let Some(worker) = &job.taken_over_from {
-        say(format!("trial {trial:04}: taken over from the lost worker {worker}"));
+    /// Trains from the trial's checkpoint, in a folder whose name carries the claim's generation.
+    fn train(&self, job: &Job) -> Result<Progress> {
+        let config = apply(self.config, &job.parameters)?;
+        let run = RunDirectory::open(&self.study.claim(job.trial, job.generation)?, &config)?;
+        train_to(&config, &run, self.device, job.epochs)
     }
-    say(format!("trial {trial:04}: to epoch {epochs} with {}", results::format_parameters(parameters)));
-    let cpu_before = cpu_seconds()?;
-    let heartbeat = Heartbeat::start(location, job.clone(), request, cpu_before)?;
-    let outcome = train_trial(config, study, job, parameters, device);
-    // The new holder renamed the folder, so this worker cannot have written to it.
-    if heartbeat.stop() {
-        say(format!("trial {trial:04}: lost to another worker after a stall"));
-        return Ok(());
-    }
-    // Rename the folder before the result is recorded: the next claim looks for it under the plain name.
-    let outcome = outcome.and_then(|progress| study.release(trial, generation).map(|()| progress));
-    let outcome = outcome.map_err(|error| format!("{error:#}"));
-    let spent = cpu_seconds()? - cpu_before;
-    let mut recorded = false;
-    store.edit(&mut |study, _| {
-        recorded = scheduler::finish(study, job, &outcome, spent);
-        Ok(())
-    })?;
-    match outcome {
-        _ if !recorded => say(format!("trial {trial:04}: lost to another worker after a stall")),
-        Ok(_) => results::write(config, study, store, None)?,
-        Err(error) => say(format!("trial {trial:04}: failed: {error}")),
-    }
-    Ok(())
-}
-
-/// Trains from the trial's checkpoint, in a folder whose name carries the claim's generation.
-fn train_trial(
-    config: &Config,
-    study: &StudyDirectory,
-    job: &Job,
-    parameters: &Parameters,
-    device: Device,
-) -> Result<Progress> {
-    let config = apply(config, parameters)?;
-    let folder = study.claim(job.trial, job.generation)?;
-    let run = RunDirectory::open(&folder, &config)?;
-    train_to(&config, &run, device, job.epochs)
 }
 
 /// Sends heartbeats from a thread and a connection of its own.

@@ -183,6 +183,22 @@ pub(crate) fn fail(command: &mut Command) -> String {
     text(&output)
 }
 
+/// Expects success and every text in the output.
+pub(crate) fn succeed_with(command: &mut Command, expected: &[&str]) {
+    expect_all(&succeed(command), expected);
+}
+
+/// Expects failure and every text in the output.
+pub(crate) fn fail_with(command: &mut Command, expected: &[&str]) {
+    expect_all(&fail(command), expected);
+}
+
+fn expect_all(printed: &str, expected: &[&str]) {
+    for text in expected {
+        assert!(printed.contains(text), "{text:?} is missing:\n{printed}");
+    }
+}
+
 fn text(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }

@@ -1,7 +1,7 @@
 //! Tracking as MLflow sees it: a real server that is killed and restarted, and the local store as MLflow
 //! reads it.
 
-use crate::support::{Workbench, configure, fail, read, repository, succeed, wait_for};
+use crate::support::{Workbench, configure, fail_with, read, repository, succeed, succeed_with, wait_for};
 use cxr_trainer::tracking::spool::Spool;
 use cxr_trainer::tracking::{Event, Status};
 use serde_json::{Value, json};
@@ -103,12 +103,10 @@ fn a_killed_server_loses_no_event_and_receives_none_twice() {
     let output = training.wait_with_output().unwrap();
     let printed = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success() && printed.contains("kept in"), "{printed}");
-    let printed = fail(&mut workbench.command("track"));
-    assert!(printed.contains("events not sent"), "{printed}");
+    fail_with(&mut workbench.command("track"), &["events not sent"]);
 
     let server = Server::start(&python, workbench.path(), port);
-    let printed = succeed(&mut workbench.command("track"));
-    assert!(printed.contains("waiting    0 events"), "{printed}");
+    succeed_with(&mut workbench.command("track"), &["waiting    0 events"]);
     let run = check_run(&server, N_EPOCHS);
 
     // As if the trainer had been killed before it recorded what the server received.
@@ -129,8 +127,7 @@ fn register_twice(workbench: &Workbench) {
     for _ in 0..2 {
         let mut register = workbench.command_without_data("register");
         register.arg(repository().join("models/default")).arg("--run").arg(workbench.run());
-        let printed = succeed(&mut register);
-        assert!(printed.contains("as version 1 of cxr-pneumonia, alias candidate"), "{printed}");
+        succeed_with(&mut register, &["as version 1 of cxr-pneumonia, alias candidate"]);
     }
 }
 
@@ -282,6 +279,5 @@ fn a_refused_request_is_reported_with_its_response() {
     assert!(printed.contains("not registered yet") && !printed.contains("hush"), "{printed}");
 
     track_with(&workbench, "alias: 'a/b'");
-    let printed = fail(workbench.command("train").env_remove("MLFLOW_TRACKING_TOKEN"));
-    assert!(printed.contains("trainer.tracking.alias"), "{printed}");
+    fail_with(workbench.command("train").env_remove("MLFLOW_TRACKING_TOKEN"), &["trainer.tracking.alias"]);
 }

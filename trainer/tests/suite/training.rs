@@ -1,6 +1,8 @@
 //! Training from the command line: it learns, survives being killed, and ends in a signed bundle.
 
-use crate::support::{Workbench, configure, fail, onnxruntime, read, repository, succeed, wait_for};
+use crate::support::{
+    Workbench, configure, fail_with, onnxruntime, read, repository, succeed, succeed_with, wait_for,
+};
 use crate::truth;
 use cxr_trainer::bundle;
 use cxr_trainer::model::weights;
@@ -47,8 +49,7 @@ fn a_complete_run_learns_and_ends_in_a_signed_bundle() {
     let look = read(workbench.path().join("ledger.jsonl"));
     assert_eq!(look.lines().count(), 1, "{look}");
     succeed(&mut run);
-    let printed = fail(workbench.command("evaluate").args(["--fold", "test"]));
-    assert!(printed.contains("--reason"), "{printed}");
+    fail_with(workbench.command("evaluate").args(["--fold", "test"]), &["--reason"]);
     let again = read(workbench.path().join("ledger.jsonl"));
     assert_eq!(again, look, "a repeated run has nothing new to see on the test split");
 
@@ -160,8 +161,7 @@ fn a_killed_run_goes_on_bit_for_bit() {
         }
         succeed(&mut straight.command("train"));
         kill_in_the_middle_of_an_epoch(&killed);
-        let printed = succeed(&mut killed.command("train"));
-        assert!(printed.contains("resuming after epoch"), "{printed}");
+        succeed_with(&mut killed.command("train"), &["resuming after epoch"]);
         assert_same_weights(&straight, &killed);
     }
 }
@@ -261,11 +261,9 @@ fn a_run_keeps_its_configuration_and_its_data() {
     succeed(&mut workbench.command("train"));
     let config = read(workbench.config());
     std::fs::write(workbench.config(), config.replace("epochs: 1", "epochs: 2")).unwrap();
-    let printed = fail(&mut workbench.command("train"));
-    assert!(printed.contains("trainer.training.epochs: was 1, now 2"), "{printed}");
+    fail_with(&mut workbench.command("train"), &["trainer.training.epochs: was 1, now 2"]);
 
     std::fs::write(workbench.config(), config).unwrap();
     workbench.write_phantom("train/NORMAL/IM-9999-0001.png", 77, false);
-    let printed = fail(&mut workbench.command("calibrate"));
-    assert!(printed.contains("folds.json") && printed.contains("other data"), "{printed}");
+    fail_with(&mut workbench.command("calibrate"), &["folds.json", "other data"]);
 }

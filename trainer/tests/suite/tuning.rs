@@ -1,7 +1,9 @@
 //! Hyperparameter search from the command line, with workers that are killed or stalled in the middle of a
 //! trial. Every study must end like an undisturbed one.
 
-use crate::support::{Workbench, configure, fail, read, repository, succeed, trainer, wait_for};
+use crate::support::{
+    Workbench, configure, fail, fail_with, read, repository, succeed, succeed_with, trainer, wait_for,
+};
 use cxr_trainer::model::{Architecture, Network, Precision, weights};
 use cxr_trainer::tune::TuneFile;
 use cxr_trainer::tune::location::StoreLocation;
@@ -226,8 +228,7 @@ fn a_search_ends_with_a_ranking_a_plot_and_a_trainable_configuration() {
     }
     assert!(search.folder().join(".gitignore").is_file() && trial.join(".gitignore").is_file());
 
-    let printed = succeed(&mut search.command(&["--status"]));
-    assert!(printed.contains("finished") && printed.contains("paused"), "{printed}");
+    succeed_with(&mut search.command(&["--status"]), &["finished", "paused"]);
 }
 
 #[test]
@@ -247,8 +248,7 @@ fn a_study_keeps_its_definition_and_refuses_unknown_keys() {
     assert!(printed.contains("data.select_fraction is not for a search to choose"), "{printed}");
     // A study that failed before any training accepts a correction.
     std::fs::write(search.workbench.config(), config.replace("pretrained", "missing")).unwrap();
-    let printed = fail(&mut search.command(&[]));
-    assert!(printed.contains("missing.safetensors"), "{printed}");
+    fail_with(&mut search.command(&[]), &["missing.safetensors"]);
     std::fs::write(search.workbench.config(), &config).unwrap();
     let printed = succeed(&mut search.command(&["--budget-cpu-hours", "0.000001"]));
     assert!(printed.contains("starts over with the new values"), "{printed}");
@@ -257,8 +257,7 @@ fn a_study_keeps_its_definition_and_refuses_unknown_keys() {
     assert!(printed.contains("trainer.tune.rungs: was [3,6], now [3,7]"), "{printed}");
     std::fs::write(search.workbench.config(), &config).unwrap();
     search.workbench.write_phantom("train/NORMAL/IM-9999-0001.png", 77, false);
-    let printed = fail(&mut search.command(&["--max-trials", "1"]));
-    assert!(printed.contains("the data: other files"), "{printed}");
+    fail_with(&mut search.command(&["--max-trials", "1"]), &["the data: other files"]);
 }
 
 #[test]

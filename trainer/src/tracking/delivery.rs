@@ -5,7 +5,7 @@ use super::folder::LocalStore;
 use super::privacy;
 use super::server::MlflowServer;
 use super::spool::Delivered;
-use super::store::{DeliveryError, NewRun, Store};
+use super::store::{DeliveryError, NewRun, Store, StoreResult};
 use crate::bundle;
 use crate::config::Tracking;
 use cxr::bundle::{MANIFEST, SIGNATURE};
@@ -29,7 +29,7 @@ pub fn deliver(
     delivered: &mut Delivered,
     (run_folder, patient_level): (&Path, bool),
     event: &Event,
-) -> Result<(), DeliveryError> {
+) -> StoreResult<()> {
     if let Event::Run { id, name, time_ms, tags } = event {
         let mut tags = tags.clone();
         tags.insert(RUN_TAG.to_owned(), id.clone());
@@ -70,13 +70,13 @@ pub fn deliver(
 fn in_chunks<V>(
     values: &BTreeMap<String, V>,
     size: usize,
-    mut send: impl FnMut(&[(&String, &V)]) -> Result<(), DeliveryError>,
-) -> Result<(), DeliveryError> {
+    mut send: impl FnMut(&[(&String, &V)]) -> StoreResult<()>,
+) -> StoreResult<()> {
     values.iter().collect::<Vec<_>>().chunks(size).try_for_each(&mut send)
 }
 
 /// Uploads the bundle to a folder named by its digest and registers it.
-fn register(store: &mut dyn Store, run: &str, version: &ModelVersion) -> Result<String, DeliveryError> {
+fn register(store: &mut dyn Store, run: &str, version: &ModelVersion) -> StoreResult<String> {
     let failed = |what: String| DeliveryError::Permanent(format!("{}: {what}", version.folder.display()));
     let bundle = bundle::read(&version.folder, None).map_err(|error| failed(error.to_string()))?;
     if bundle.digest() != version.bundle_sha256 {

@@ -5,7 +5,7 @@ mod meta;
 mod registry;
 
 use super::event::{ModelVersion, Number, Status};
-use super::store::{DeliveryError, NewRun, RegisteredVersion, Store};
+use super::store::{DeliveryError, NewRun, RegisteredVersion, Store, StoreResult};
 use crate::files;
 use anyhow::{Context, Result};
 use cxr::bundle::sha256_hex;
@@ -59,7 +59,7 @@ impl LocalStore {
         Ok(folder)
     }
 
-    fn run_folder(&self, run: &str) -> Result<PathBuf, DeliveryError> {
+    fn run_folder(&self, run: &str) -> StoreResult<PathBuf> {
         self.experiment().map(|folder| folder.join(run)).map_err(|error| self.failed(&error))
     }
 
@@ -68,7 +68,7 @@ impl LocalStore {
     }
 
     /// Writes one small file per value, as MLflow does for parameters and tags.
-    fn texts(&self, run: &str, kind: &str, values: &[(&String, &String)]) -> Result<(), DeliveryError> {
+    fn texts(&self, run: &str, kind: &str, values: &[(&String, &String)]) -> StoreResult<()> {
         let folder = self.run_folder(run)?.join(kind);
         values
             .iter()
@@ -82,15 +82,15 @@ impl Store for LocalStore {
         &self.target
     }
 
-    fn check_experiment(&mut self) -> Result<(), DeliveryError> {
+    fn check_experiment(&mut self) -> StoreResult<()> {
         Ok(())
     }
 
-    fn versions(&mut self, model: &str) -> Result<Vec<RegisteredVersion>, DeliveryError> {
+    fn versions(&mut self, model: &str) -> StoreResult<Vec<RegisteredVersion>> {
         Ok(registry::versions(&self.root, model))
     }
 
-    fn run(&mut self, run: &NewRun) -> Result<String, DeliveryError> {
+    fn run(&mut self, run: &NewRun) -> StoreResult<String> {
         let folder = self.run_folder(run.id)?;
         files::keep_out_of_git(&self.root).map_err(|error| DeliveryError::Retryable(format!("{error:#}")))?;
         let create = || -> std::io::Result<()> {
@@ -123,11 +123,11 @@ impl Store for LocalStore {
         Ok(run.id.to_owned())
     }
 
-    fn parameters(&mut self, run: &str, values: &[(&String, &String)]) -> Result<(), DeliveryError> {
+    fn parameters(&mut self, run: &str, values: &[(&String, &String)]) -> StoreResult<()> {
         self.texts(run, "params", values)
     }
 
-    fn tags(&mut self, run: &str, values: &[(&String, &String)]) -> Result<(), DeliveryError> {
+    fn tags(&mut self, run: &str, values: &[(&String, &String)]) -> StoreResult<()> {
         self.texts(run, "tags", values)
     }
 
@@ -137,7 +137,7 @@ impl Store for LocalStore {
         time_ms: i64,
         step: i64,
         values: &[(&String, &Number)],
-    ) -> Result<(), DeliveryError> {
+    ) -> StoreResult<()> {
         let folder = self.run_folder(run)?.join("metrics");
         values
             .iter()
@@ -147,17 +147,17 @@ impl Store for LocalStore {
             .map_err(|error| self.failed(&error))
     }
 
-    fn artefact(&mut self, run: &str, name: &str, bytes: &[u8]) -> Result<(), DeliveryError> {
+    fn artefact(&mut self, run: &str, name: &str, bytes: &[u8]) -> StoreResult<()> {
         let file = self.run_folder(run)?.join("artifacts").join(name);
         write(&self.root, &file, bytes).map_err(|error| self.failed(&error))
     }
 
-    fn version(&mut self, run: &str, folder: &str, version: &ModelVersion) -> Result<String, DeliveryError> {
+    fn version(&mut self, run: &str, folder: &str, version: &ModelVersion) -> StoreResult<String> {
         let source = uri(&self.run_folder(run)?.join("artifacts").join(folder));
         registry::version(&self.root, run, &source, version)
     }
 
-    fn status(&mut self, run: &str, status: Status, time_ms: i64) -> Result<(), DeliveryError> {
+    fn status(&mut self, run: &str, status: Status, time_ms: i64) -> StoreResult<()> {
         let folder = self.run_folder(run)?;
         let mut meta = read_meta(&folder)
             .ok_or_else(|| DeliveryError::Retryable(format!("{}: holds no {META}", folder.display())))?;

@@ -1,7 +1,7 @@
 mod http;
 
 use super::event::{ModelVersion, Number, RUN_TAG, Status};
-use super::store::{DeliveryError, NewRun, RegisteredVersion, Store};
+use super::store::{DeliveryError, NewRun, RegisteredVersion, Store, StoreResult};
 use crate::config::Tracking;
 use anyhow::Result;
 use http::{Http, Response};
@@ -30,20 +30,20 @@ impl MlflowServer {
         })
     }
 
-    fn post(&self, path: &str, body: &Value) -> Result<Response, DeliveryError> {
+    fn post(&self, path: &str, body: &Value) -> StoreResult<Response> {
         self.http.post(&format!("{API}/{path}"), body)
     }
 
-    fn log_batch(&self, run: &str, kind: &str, values: Vec<Value>) -> Result<(), DeliveryError> {
+    fn log_batch(&self, run: &str, kind: &str, values: Vec<Value>) -> StoreResult<()> {
         self.post("runs/log-batch", &json!({ "run_id": run, kind: values }))?.ok().map(drop)
     }
 
-    fn get(&self, path: &str, query: &[(&str, &str)]) -> Result<Response, DeliveryError> {
+    fn get(&self, path: &str, query: &[(&str, &str)]) -> StoreResult<Response> {
         self.http.get(&format!("{API}/{path}"), query)
     }
 
     /// `None` if the server has no experiment of this name.
-    fn experiment(&self) -> Result<Option<Value>, DeliveryError> {
+    fn experiment(&self) -> StoreResult<Option<Value>> {
         let response = self.get("experiments/get-by-name", &[("experiment_name", &self.experiment)])?;
         if response.is_error("RESOURCE_DOES_NOT_EXIST") {
             return Ok(None);
@@ -59,7 +59,7 @@ impl MlflowServer {
         })
     }
 
-    fn experiment_id(&mut self) -> Result<String, DeliveryError> {
+    fn experiment_id(&mut self) -> StoreResult<String> {
         if let Some(id) = &self.experiment_id {
             return Ok(id.clone());
         }
@@ -79,7 +79,7 @@ impl MlflowServer {
         Ok(id)
     }
 
-    fn artefact_path(&mut self, run: &str) -> Result<String, DeliveryError> {
+    fn artefact_path(&mut self, run: &str) -> StoreResult<String> {
         if let Some(path) = self.artefacts.get(run) {
             return Ok(path.clone());
         }
@@ -101,12 +101,7 @@ impl MlflowServer {
     }
 
     /// Finds or creates the version of this bundle.
-    fn version_number(
-        &mut self,
-        run: &str,
-        folder: &str,
-        version: &ModelVersion,
-    ) -> Result<String, DeliveryError> {
+    fn version_number(&mut self, run: &str, folder: &str, version: &ModelVersion) -> StoreResult<String> {
         let versions = self.versions(&version.model)?;
         if let Some(number) = version.existing_number(self.http.url(), &versions)? {
             return Ok(number);
@@ -128,12 +123,12 @@ impl Store for MlflowServer {
         self.http.url()
     }
 
-    fn check_experiment(&mut self) -> Result<(), DeliveryError> {
+    fn check_experiment(&mut self) -> StoreResult<()> {
         let why = self.experiment()?.and_then(|found| self.deleted(&found));
         why.map_or(Ok(()), |why| Err(DeliveryError::Permanent(why)))
     }
 
-    fn versions(&mut self, model: &str) -> Result<Vec<RegisteredVersion>, DeliveryError> {
+    fn versions(&mut self, model: &str) -> StoreResult<Vec<RegisteredVersion>> {
         let (filter, mut token, mut found) = (format!("name = '{model}'"), String::new(), Vec::new());
         loop {
             let mut query = vec![("filter", filter.as_str()), ("max_results", "1000")];
@@ -151,7 +146,7 @@ impl Store for MlflowServer {
         }
     }
 
-    fn run(&mut self, run: &NewRun) -> Result<String, DeliveryError> {
+    fn run(&mut self, run: &NewRun) -> StoreResult<String> {
         let experiment_id = self.experiment_id()?;
         let search = json!({
             "experiment_ids": [experiment_id],
@@ -173,11 +168,11 @@ impl Store for MlflowServer {
         text(&created["run"]["info"], "run_id", "runs/create")
     }
 
-    fn parameters(&mut self, run: &str, values: &[(&String, &String)]) -> Result<(), DeliveryError> {
+    fn parameters(&mut self, run: &str, values: &[(&String, &String)]) -> StoreResult<()> {
         self.log_batch(run, "params", pairs(values.iter().copied()))
     }
 
-    fn tags(&mut self, run: &str, values: &[(&String, &String)]) -> Result<(), DeliveryError> {
+    fn tags(&mut self, run: &str, values: &[(&String, &String)]) -> StoreResult<()> {
         self.log_batch(run, "tags", pairs(values.iter().copied()))
     }
 
@@ -187,17 +182,17 @@ impl Store for MlflowServer {
         time_ms: i64,
         step: i64,
         values: &[(&String, &Number)],
-    ) -> Result<(), DeliveryError> {
+    ) -> StoreResult<()> {
         let metric = |(key, value): &(&String, &Number)| json!({ "key": key, "value": value, "timestamp": time_ms, "step": step });
         self.log_batch(run, "metrics", values.iter().map(metric).collect())
     }
 
-    fn artefact(&mut self, run: &str, name: &str, bytes: &[u8]) -> Result<(), DeliveryError> {
+    fn artefact(&mut self, run: &str, name: &str, bytes: &[u8]) -> StoreResult<()> {
         let path = format!("{ARTEFACTS}/{}/{name}", self.artefact_path(run)?);
         self.http.put(&path, bytes)?.ok().map(drop)
     }
 
-    fn version(&mut self, run: &str, folder: &str, version: &ModelVersion) -> Result<String, DeliveryError> {
+    fn version(&mut self, run: &str, folder: &str, version: &ModelVersion) -> StoreResult<String> {
         let model = &version.model;
         let created = self.post("registered-models/create", &json!({ "name": model }))?;
         if !created.is_error("RESOURCE_ALREADY_EXISTS") {
@@ -209,7 +204,7 @@ impl Store for MlflowServer {
         Ok(number)
     }
 
-    fn status(&mut self, run: &str, status: Status, time_ms: i64) -> Result<(), DeliveryError> {
+    fn status(&mut self, run: &str, status: Status, time_ms: i64) -> StoreResult<()> {
         let mut update = json!({ "run_id": run, "status": status });
         if status != Status::Running {
             update["end_time"] = time_ms.into();
@@ -218,7 +213,7 @@ impl Store for MlflowServer {
     }
 }
 
-fn registered(version: &Value) -> Result<RegisteredVersion, DeliveryError> {
+fn registered(version: &Value) -> StoreResult<RegisteredVersion> {
     let tag = |tag: &Value| Some((tag["key"].as_str()?.to_owned(), tag["value"].as_str()?.to_owned()));
     Ok(RegisteredVersion {
         number: text(version, "version", "model-versions/search")?,
@@ -231,7 +226,7 @@ fn pairs<'a>(values: impl IntoIterator<Item = (&'a String, &'a String)>) -> Vec<
     values.into_iter().map(|(key, value)| json!({ "key": key, "value": value })).collect()
 }
 
-fn text(value: &Value, key: &str, path: &str) -> Result<String, DeliveryError> {
+fn text(value: &Value, key: &str, path: &str) -> StoreResult<String> {
     match &value[key] {
         Value::String(text) => Ok(text.clone()),
         Value::Number(number) => Ok(number.to_string()),

@@ -14,6 +14,8 @@ pub enum DeliveryError {
     Permanent(String),
 }
 
+pub type StoreResult<T> = Result<T, DeliveryError>;
+
 #[derive(Debug)]
 pub struct NewRun<'a> {
     pub id: &'a str,
@@ -35,15 +37,15 @@ pub trait Store: Send {
     /// URL or path, for messages and for `sent.json`. Holds no secret.
     fn target(&self) -> &str;
     /// Whether the experiment accepts runs; creates nothing.
-    fn check_experiment(&mut self) -> Result<(), DeliveryError>;
+    fn check_experiment(&mut self) -> StoreResult<()>;
     /// Every version of a registered model; empty if there is no such model.
-    fn versions(&mut self, model: &str) -> Result<Vec<RegisteredVersion>, DeliveryError>;
+    fn versions(&mut self, model: &str) -> StoreResult<Vec<RegisteredVersion>>;
     /// Finds or creates the run; returns the store's id.
-    fn run(&mut self, run: &NewRun) -> Result<String, DeliveryError>;
+    fn run(&mut self, run: &NewRun) -> StoreResult<String>;
     /// At most 100 parameters.
-    fn parameters(&mut self, run: &str, values: &[(&String, &String)]) -> Result<(), DeliveryError>;
+    fn parameters(&mut self, run: &str, values: &[(&String, &String)]) -> StoreResult<()>;
     /// At most 100 tags.
-    fn tags(&mut self, run: &str, values: &[(&String, &String)]) -> Result<(), DeliveryError>;
+    fn tags(&mut self, run: &str, values: &[(&String, &String)]) -> StoreResult<()>;
     /// At most 1000 metrics.
     fn metrics(
         &mut self,
@@ -51,11 +53,11 @@ pub trait Store: Send {
         time_ms: i64,
         step: i64,
         values: &[(&String, &Number)],
-    ) -> Result<(), DeliveryError>;
-    fn artefact(&mut self, run: &str, name: &str, bytes: &[u8]) -> Result<(), DeliveryError>;
+    ) -> StoreResult<()>;
+    fn artefact(&mut self, run: &str, name: &str, bytes: &[u8]) -> StoreResult<()>;
     /// Registers the artefacts in `folder` as a version of a model, and returns its number.
-    fn version(&mut self, run: &str, folder: &str, version: &ModelVersion) -> Result<String, DeliveryError>;
-    fn status(&mut self, run: &str, status: Status, time_ms: i64) -> Result<(), DeliveryError>;
+    fn version(&mut self, run: &str, folder: &str, version: &ModelVersion) -> StoreResult<String>;
+    fn status(&mut self, run: &str, status: Status, time_ms: i64) -> StoreResult<()>;
 }
 
 impl ModelVersion {
@@ -65,7 +67,7 @@ impl ModelVersion {
         &self,
         registry: &str,
         versions: &[RegisteredVersion],
-    ) -> Result<Option<String>, DeliveryError> {
+    ) -> StoreResult<Option<String>> {
         let answers = self.tags.get(ANSWERS_TAG).map_or("", String::as_str);
         for RegisteredVersion { number, tags, .. } in versions {
             if tags.get(BUNDLE_TAG) == Some(&self.bundle_sha256) {

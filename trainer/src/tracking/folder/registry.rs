@@ -1,17 +1,12 @@
 use super::meta::{META, read_meta, write, write_meta};
 use crate::tracking::event::{ModelVersion, now_ms};
-use crate::tracking::store::{DeliveryError, RegisteredVersion};
+use crate::tracking::store::{DeliveryError, RegisteredVersion, StoreResult};
 use serde_json::json;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 /// Registers a version unless the bundle has one, points the alias to it, and returns its number.
-pub(super) fn version(
-    root: &Path,
-    run: &str,
-    source: &str,
-    version: &ModelVersion,
-) -> Result<String, DeliveryError> {
+pub(super) fn version(root: &Path, run: &str, source: &str, version: &ModelVersion) -> StoreResult<String> {
     let folder = root.join("models").join(&version.model);
     let failed = |error: std::io::Error| DeliveryError::Retryable(format!("{}: {error}", folder.display()));
     create_model(root, &folder, &version.model).map_err(failed)?;

@@ -1,7 +1,7 @@
 //! HTTP with timeouts and with the credentials of MLflow's own environment variables. Errors name the request
 //! and the response, and never show credentials.
 
-use crate::tracking::store::DeliveryError;
+use crate::tracking::store::{DeliveryError, StoreResult};
 use anyhow::{Context, Result, bail, ensure};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -52,18 +52,18 @@ impl Http {
         &self.url
     }
 
-    pub(super) fn get(&self, path: &str, query: &[(&str, &str)]) -> Result<Response, DeliveryError> {
+    pub(super) fn get(&self, path: &str, query: &[(&str, &str)]) -> StoreResult<Response> {
         let query: Vec<String> =
             query.iter().map(|(key, value)| format!("{key}={}", percent_encode(value, ""))).collect();
         self.send(Method::GET, &format!("{path}?{}", query.join("&")), None, self.timeout)
     }
 
-    pub(super) fn post(&self, path: &str, body: &Value) -> Result<Response, DeliveryError> {
+    pub(super) fn post(&self, path: &str, body: &Value) -> StoreResult<Response> {
         let body = body.to_string();
         self.send(Method::POST, path, Some(("application/json", body.as_bytes())), self.timeout)
     }
 
-    pub(super) fn put(&self, path: &str, bytes: &[u8]) -> Result<Response, DeliveryError> {
+    pub(super) fn put(&self, path: &str, bytes: &[u8]) -> StoreResult<Response> {
         let body = Some(("application/octet-stream", bytes));
         self.send(Method::PUT, &percent_encode(path, "/"), body, self.timeout * UPLOAD_FACTOR)
     }
@@ -74,7 +74,7 @@ impl Http {
         path: &str,
         body: Option<(&str, &[u8])>,
         timeout: Duration,
-    ) -> Result<Response, DeliveryError> {
+    ) -> StoreResult<Response> {
         let request_line = format!("{method} {}/{path}", self.url);
         let later =
             |what: &dyn std::fmt::Display| DeliveryError::Retryable(format!("{request_line}: {what}"));
@@ -100,7 +100,7 @@ impl Response {
     }
 
     /// The JSON of a successful response; `null` for an empty body.
-    pub(super) fn ok(self) -> Result<Value, DeliveryError> {
+    pub(super) fn ok(self) -> StoreResult<Value> {
         if self.status.is_success() && self.text.trim().is_empty() {
             return Ok(Value::Null);
         }

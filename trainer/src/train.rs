@@ -102,8 +102,8 @@ fn train_epoch(
     for (batch, step) in loader.epoch(epoch).zip(first_step..) {
         let batch = batch?;
         let (images, labels) = mixup.blend(batch.images(device)?, batch.labels(device));
-        let loss;
-        (loss, rate) = train_step(config, criterion, state, (&images, &labels), (step, n_steps));
+        let (loss, rate_of_step) = train_step(config, criterion, state, (&images, &labels), (step, n_steps));
+        rate = rate_of_step;
         ensure!(loss.is_finite(), "the loss is {loss} at step {step}: lower trainer.training.learning_rate");
         loss_sum += loss;
         meter.advance(batch.len(), || format!("loss {:.4}", loss_sum / (step - first_step + 1) as f64));

@@ -157,6 +157,22 @@ pub(crate) fn read(file: impl AsRef<Path>) -> String {
     std::fs::read_to_string(file).unwrap()
 }
 
+/// Expects success and every text in the output.
+pub(crate) fn succeed_with(command: &mut Command, expected: &[&str]) {
+    expect_all(&succeed(command), expected);
+}
+
+/// Expects failure and every text in the output.
+pub(crate) fn fail_with(command: &mut Command, expected: &[&str]) {
+    expect_all(&fail(command), expected);
+}
+
+fn expect_all(printed: &str, expected: &[&str]) {
+    for text in expected {
+        assert!(printed.contains(text), "{text:?} is missing:\n{printed}");
+    }
+}
+
 /// Polls until `look` returns a value; panics after three minutes.
 pub(crate) fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + Duration::from_mins(3);
@@ -181,22 +197,6 @@ pub(crate) fn fail(command: &mut Command) -> String {
     let output = command.output().unwrap();
     assert!(!output.status.success(), "{command:?} succeeded\n{}", text(&output));
     text(&output)
-}
-
-/// Expects success and every text in the output.
-pub(crate) fn succeed_with(command: &mut Command, expected: &[&str]) {
-    expect_all(&succeed(command), expected);
-}
-
-/// Expects failure and every text in the output.
-pub(crate) fn fail_with(command: &mut Command, expected: &[&str]) {
-    expect_all(&fail(command), expected);
-}
-
-fn expect_all(printed: &str, expected: &[&str]) {
-    for text in expected {
-        assert!(printed.contains(text), "{text:?} is missing:\n{printed}");
-    }
 }
 
 fn text(output: &Output) -> String {

@@ -120,15 +120,6 @@ pub enum Precision {
     Bf16,
 }
 
-impl Precision {
-    const fn kind(self) -> Kind {
-        match self {
-            Self::Fp32 => Kind::Float,
-            Self::Bf16 => Kind::BFloat16,
-        }
-    }
-}
-
 #[derive(Debug)]
 enum Backbone {
     MobileNetV2(MobileNetV2),
@@ -214,7 +205,8 @@ impl Network {
 
     fn features(&self, grey_nchw: &Tensor, train: bool) -> Tensor {
         let normalised = (grey_nchw - &self.mean) / &self.deviation;
-        let x = layers::channels_last(&normalised.to_kind(self.precision.kind()));
+        let kind = if self.precision == Precision::Bf16 { Kind::BFloat16 } else { Kind::Float };
+        let x = layers::channels_last(&normalised.to_kind(kind));
         match &self.backbone {
             Backbone::MobileNetV2(network) => network.forward(&x, train),
             Backbone::DenseNet121(network) => network.forward(&x, train),

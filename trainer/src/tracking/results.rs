@@ -26,15 +26,6 @@ pub(super) struct ResultFile {
 }
 
 impl ResultFile {
-    pub(super) fn read(name: String, path: PathBuf) -> Result<Self> {
-        let read = || -> std::io::Result<(Vec<u8>, i64)> {
-            let modified = std::fs::metadata(&path)?.modified()?.duration_since(UNIX_EPOCH);
-            Ok((std::fs::read(&path)?, modified.map_or(0, |since| since.as_millis() as i64)))
-        };
-        let (bytes, time_ms) = read().with_context(|| format!("{}: cannot be read", path.display()))?;
-        Ok(Self { name, sha256: sha256_hex(&bytes), path, time_ms, bytes })
-    }
-
     /// Every object with a number `value`, and its bounds where it has `ci95`. Names start with the file's
     /// name.
     pub(super) fn figures(&self) -> BTreeMap<String, Number> {
@@ -92,13 +83,16 @@ pub(super) fn scan(run_folder: &Path) -> Result<Vec<ResultFile>> {
             if !EXTENSIONS.contains(&extension) || !path.is_file() {
                 continue;
             }
-            let n_bytes = path.metadata()?.len();
-            if n_bytes > MAX_BYTES {
-                say(format!("tracking: {} has {n_bytes} bytes and is not tracked", path.display()));
+            let metadata = path.metadata()?;
+            if metadata.len() > MAX_BYTES {
+                say(format!("tracking: {} is larger than {MAX_BYTES} bytes: not tracked", path.display()));
                 continue;
             }
             let name = if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") };
-            found.push(ResultFile::read(name, path)?);
+            let bytes =
+                std::fs::read(&path).with_context(|| format!("{}: cannot be read", path.display()))?;
+            let time_ms = metadata.modified()?.duration_since(UNIX_EPOCH).map_or(0, |t| t.as_millis() as i64);
+            found.push(ResultFile { name, sha256: sha256_hex(&bytes), path, time_ms, bytes });
         }
     }
     found.sort_by(|a, b| a.name.cmp(&b.name));

@@ -2,6 +2,7 @@
 
 use super::study::{EpochPoint, Study, Trial};
 use crate::config::tune::{Objective, Range};
+use crate::figures::span;
 use anyhow::Result;
 use plotters::coord::Shift;
 use plotters::prelude::*;
@@ -53,16 +54,6 @@ fn tick(study: &Study, value: f64) -> String {
     }
 }
 
-fn limits(values: impl Iterator<Item = f64>) -> std::ops::Range<f64> {
-    let (low, high) =
-        values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), v| (low.min(v), high.max(v)));
-    if low > high {
-        return 0.0..1.0;
-    }
-    let margin = ((high - low) * 0.08).max(1e-3);
-    low - margin..high + margin
-}
-
 fn colour(study: &Study, trial: &Trial) -> RGBColor {
     if study.best().is_some_and(|(best, _)| best.number == trial.number) {
         RED
@@ -86,7 +77,7 @@ fn curves(panel: &Panel, study: &Study) -> Result<()> {
         trial.epochs.iter().map(point).collect::<Vec<_>>()
     };
     let last = study.definition.rungs.last().copied().unwrap_or(1).max(2) as f64;
-    let y = limits(study.trials.iter().flat_map(points).map(|(_, value)| value));
+    let y = span(study.trials.iter().flat_map(points).map(|(_, value)| value));
     let mut chart = builder(panel).build_cartesian_2d(0.8..last + 0.2, y)?;
     chart
         .configure_mesh()
@@ -111,7 +102,7 @@ fn scatter(panel: &Panel, study: &Study, key: &str, range: &Range) -> Result<()>
         Some((position, ordinate(study, result.select_loss, result.select_auc)))
     };
     let [low, high] = range.interval();
-    let y = limits(study.trials.iter().filter_map(point).map(|(_, value)| value));
+    let y = span(study.trials.iter().filter_map(point).map(|(_, value)| value));
     let mut chart = builder(panel).build_cartesian_2d(low..high, y)?;
     let label = |position: &f64| match range {
         Range::Choice(_) if (position.fract() - 0.5).abs() > 1e-6 => String::new(),

@@ -64,10 +64,8 @@ impl PostgresStore {
             .block_on(async {
                 let mut connection = PgConnection::connect_with(&options).await?;
                 let mut transaction = connection.begin().await?;
-                sqlx::query("select pg_advisory_xact_lock($1)")
-                    .bind(SCHEMA_LOCK)
-                    .execute(&mut *transaction)
-                    .await?;
+                let lock = sqlx::query("select pg_advisory_xact_lock($1)").bind(SCHEMA_LOCK);
+                lock.execute(&mut *transaction).await?;
                 for statement in SCHEMA {
                     sqlx::query(statement).execute(&mut *transaction).await?;
                 }
@@ -112,26 +110,17 @@ impl Store for PostgresStore {
         let document = serde_json::to_value(definition)?;
         self.with_retry(async |connection, name| {
             let mut transaction = connection.begin().await?;
-            sqlx::query(
-                "insert into cxr_tune.study (name, definition) values ($1, $2) on conflict do nothing",
-            )
-            .bind(name)
-            .bind(&document)
-            .execute(&mut *transaction)
-            .await?;
+            let insert =
+                "insert into cxr_tune.study (name, definition) values ($1, $2) on conflict do nothing";
+            sqlx::query(insert).bind(name).bind(&document).execute(&mut *transaction).await?;
             let study = read_for_update(&mut transaction, name).await?;
             let outcome =
                 study.begin(definition).with_context(|| format!("the study {name:?} in Postgres"))?;
             if outcome == BeginOutcome::Reset {
-                sqlx::query("delete from cxr_tune.trial where study = $1")
-                    .bind(name)
-                    .execute(&mut *transaction)
-                    .await?;
-                sqlx::query("update cxr_tune.study set definition = $2 where name = $1")
-                    .bind(name)
-                    .bind(&document)
-                    .execute(&mut *transaction)
-                    .await?;
+                let delete = "delete from cxr_tune.trial where study = $1";
+                sqlx::query(delete).bind(name).execute(&mut *transaction).await?;
+                let update = "update cxr_tune.study set definition = $2 where name = $1";
+                sqlx::query(update).bind(name).bind(&document).execute(&mut *transaction).await?;
             }
             transaction.commit().await?;
             Ok(outcome)
@@ -172,11 +161,8 @@ async fn connect(options: &PgConnectOptions, worker: Option<&str>) -> Result<PgC
 
 /// Shared, because a worker opens several connections.
 async fn mark_alive(connection: &mut PgConnection, worker: &str) -> Result<()> {
-    sqlx::query("select pg_advisory_lock_shared(hashtextextended($1, 0))")
-        .bind(worker)
-        .execute(connection)
-        .await?;
-    Ok(())
+    let lock = sqlx::query("select pg_advisory_lock_shared(hashtextextended($1, 0))").bind(worker);
+    Ok(lock.execute(connection).await.map(drop)?)
 }
 
 /// Whether a new connection may help.
@@ -194,38 +180,28 @@ fn is_broken(error: &anyhow::Error) -> bool {
 
 /// Locks the study's row until the transaction ends.
 async fn read_for_update(connection: &mut PgConnection, name: &str) -> Result<Study> {
-    let lock = sqlx::query("select from cxr_tune.study where name = $1 for update");
-    lock.bind(name).execute(&mut *connection).await?;
+    let lock = sqlx::query("select from cxr_tune.study where name = $1 for update").bind(name);
+    lock.execute(&mut *connection).await?;
     read(connection, name).await?.with_context(|| format!("the study {name:?} is missing in Postgres"))
 }
 
 async fn read(connection: &mut PgConnection, name: &str) -> Result<Option<Study>> {
-    let definition: Option<Value> =
-        sqlx::query_scalar("select definition from cxr_tune.study where name = $1")
-            .bind(name)
-            .fetch_optional(&mut *connection)
-            .await?;
+    let select = sqlx::query_scalar("select definition from cxr_tune.study where name = $1").bind(name);
+    let definition: Option<Value> = select.fetch_optional(&mut *connection).await?;
     let Some(definition) = definition else { return Ok(None) };
-    let documents: Vec<Value> =
-        sqlx::query_scalar("select document from cxr_tune.trial where study = $1 order by number")
-            .bind(name)
-            .fetch_all(connection)
-            .await?;
+    let select = sqlx::query_scalar("select document from cxr_tune.trial where study = $1 order by number");
+    let documents: Vec<Value> = select.bind(name).fetch_all(connection).await?;
     let trials = documents.into_iter().map(serde_json::from_value).collect::<Result<Vec<Trial>, _>>()?;
     Ok(Some(Study { definition: serde_json::from_value(definition)?, trials }))
 }
 
 async fn liveness(connection: &mut PgConnection, study: &Study) -> Result<Liveness> {
-    let now = sqlx::query_scalar("select extract(epoch from clock_timestamp())::float8")
-        .fetch_one(&mut *connection)
-        .await?;
+    let clock = sqlx::query_scalar("select extract(epoch from clock_timestamp())::float8");
+    let now = clock.fetch_one(&mut *connection).await?;
     let mut dead_workers = BTreeSet::new();
     for claim in study.claims() {
-        let free: bool = sqlx::query_scalar("select pg_try_advisory_xact_lock(hashtextextended($1, 0))")
-            .bind(&claim.worker)
-            .fetch_one(&mut *connection)
-            .await?;
-        if free {
+        let lock = sqlx::query_scalar("select pg_try_advisory_xact_lock(hashtextextended($1, 0))");
+        if lock.bind(&claim.worker).fetch_one(&mut *connection).await? {
             dead_workers.insert(claim.worker.clone());
         }
     }

@@ -92,12 +92,13 @@ impl Definition {
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TrialState {
     /// Claimed by a worker, which may be lost.
     Running,
     /// At a rung, and may be promoted to the next.
+    #[default]
     Paused,
     Finished,
     Failed,
@@ -141,7 +142,7 @@ pub struct EpochPoint {
     pub select_auc: f64,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Trial {
     /// Counted from 0, in the order of the draws.
@@ -164,20 +165,8 @@ pub struct Trial {
 }
 
 impl Trial {
-    pub const fn new(number: usize, parameters: Parameters) -> Self {
-        Self {
-            number,
-            parameters,
-            state: TrialState::Paused,
-            generation: 0,
-            claim: None,
-            rungs: Vec::new(),
-            epochs: Vec::new(),
-            cpu_seconds: 0.0,
-            n_takeovers: 0,
-            workers: Vec::new(),
-            error: None,
-        }
+    pub fn new(number: usize, parameters: Parameters) -> Self {
+        Self { number, parameters, ..Self::default() }
     }
 
     /// Includes the current claim as of its last heartbeat.

@@ -1,7 +1,7 @@
 //! The networks: exported graphs give the same outputs, maps equal Grad-CAM, and weights that do not fit are
 //! refused.
 
-use crate::support::{SIDE, onnxruntime};
+use crate::support::{SIDE, expect_all, onnxruntime};
 use cxr::phantom::{PhantomSpec, generate};
 use cxr_trainer::export::parity;
 use cxr_trainer::files::write_atomically;
@@ -91,14 +91,13 @@ fn weights_that_do_not_fit_are_named_one_by_one() {
     write_atomically(&file, &weights::encode(&tensors, String::new()).unwrap()).unwrap();
     let before = network.named_tensors()["features.0.0.weight"].copy();
     let error = format!("{:#}", network.load_backbone(&file).unwrap_err());
-    for expected in [
+    let expected = [
         "3 tensors do not match",
         "features.3.conv.1.0.weight: missing",
         "features.18.1.bias: has shape [7], expected [1280]",
         "features.99.weight: not a tensor of this network",
-    ] {
-        assert!(error.contains(expected), "{error}");
-    }
+    ];
+    expect_all(&error, &expected);
     assert!(before.equal(&network.named_tensors()["features.0.0.weight"]), "nothing is copied on error");
 
     // A wrong type is one more line of the same list.
@@ -106,13 +105,8 @@ fn weights_that_do_not_fit_are_named_one_by_one() {
     tensors.insert("features.0.0.weight".into(), half);
     Tensor::write_safetensors(&tensors.iter().collect::<Vec<_>>(), &file).unwrap();
     let error = format!("{:#}", network.load_backbone(&file).unwrap_err());
-    for expected in [
-        "4 tensors do not match",
-        "features.0.0.weight: is F16, expected F32",
-        "features.99.weight: not a tensor",
-    ] {
-        assert!(error.contains(expected), "{error}");
-    }
+    let wrong_type = "features.0.0.weight: is F16, expected F32";
+    expect_all(&error, &["4 tensors do not match", wrong_type, "features.99.weight: not a tensor"]);
     let error = format!("{:#}", weights::read(&file).unwrap_err());
     assert!(error.contains("features.0.0.weight is F16"), "{error}");
 }

@@ -167,7 +167,7 @@ pub(crate) fn fail_with(command: &mut Command, expected: &[&str]) {
     expect_all(&fail(command), expected);
 }
 
-fn expect_all(printed: &str, expected: &[&str]) {
+pub(crate) fn expect_all(printed: &str, expected: &[&str]) {
     for text in expected {
         assert!(printed.contains(text), "{text:?} is missing:\n{printed}");
     }

@@ -17,9 +17,7 @@ use std::time::Duration;
 fn a_complete_run_learns_and_ends_in_a_signed_bundle() {
     let workbench = Workbench::new(120, 8);
     truth::state_other_provenance(&workbench);
-    let mut run = workbench.command("run");
-    let reports = workbench.path().join("reports");
-    run.arg("--onnxruntime").arg(onnxruntime()).arg("--reports").arg(&reports);
+    let (mut run, reports) = (run_chain(&workbench), workbench.path().join("reports"));
     let printed = succeed(&mut run);
     let metrics = read(workbench.run().join("metrics.csv"));
     let column = |line: &str, index: usize| line.split(',').nth(index).unwrap().parse::<f64>().unwrap();
@@ -160,16 +158,11 @@ fn a_killed_run_goes_on_bit_for_bit() {
 #[test]
 fn a_chain_that_is_killed_in_every_step_leaves_the_same_results() {
     let (straight, killed) = (Workbench::new(60, 8), Workbench::new(60, 8));
-    let chain = |workbench: &Workbench| {
-        let mut run = workbench.command("run");
-        run.arg("--onnxruntime").arg(onnxruntime()).arg("--reports").arg(workbench.path().join("reports"));
-        run
-    };
-    succeed(&mut chain(&straight));
+    succeed(&mut run_chain(&straight));
     for step in 1..=9 {
-        kill_in_step(chain(&killed), step);
+        kill_in_step(run_chain(&killed), step);
     }
-    succeed(&mut chain(&killed));
+    succeed(&mut run_chain(&killed));
 
     assert_same_weights(&straight, &killed);
     for file in [
@@ -190,6 +183,12 @@ fn a_chain_that_is_killed_in_every_step_leaves_the_same_results() {
     }
     let graph = |workbench: &Workbench| std::fs::read(workbench.path().join("bundle/model.onnx")).unwrap();
     assert!(graph(&straight) == graph(&killed), "the graph differs");
+}
+
+fn run_chain(workbench: &Workbench) -> Command {
+    let mut run = workbench.command("run");
+    run.arg("--onnxruntime").arg(onnxruntime()).arg("--reports").arg(workbench.path().join("reports"));
+    run
 }
 
 /// SIGKILL shortly after a step of the chain has begun.

@@ -204,9 +204,9 @@ impl Tracker {
         self.record(&[Event::Version(version)]);
     }
 
-    pub fn finish(mut self, status: Status) {
+    pub fn finish(mut self) {
         self.running = false;
-        self.status(status);
+        self.status(Status::Finished);
     }
 
     fn is_withheld(&self, file: &ResultFile) -> bool {

@@ -22,7 +22,7 @@ use crate::model::{Network, Precision};
 use crate::progress::{Meter, say};
 use crate::run::RunDirectory;
 use crate::run::device;
-use crate::tracking::{Status, Tracker};
+use crate::tracking::Tracker;
 use crate::train::checkpoint::{EpochMetrics, Progress, State};
 use crate::train::loss::WeightedLoss;
 use crate::train::mixup::Mixup;
@@ -73,7 +73,7 @@ pub fn train_to(config: &Config, run: &RunDirectory, device: Device, last_epoch:
         save_epoch(run, &state)?;
         tracker.epochs(&state.progress.history);
     }
-    tracker.finish(Status::Finished);
+    tracker.finish();
     let best = state.progress.best().context("no epoch was trained")?;
     let file = run.best_weights();
     let bytes = std::fs::read(&file).with_context(|| format!("{}: cannot be read", file.display()))?;

@@ -1,3 +1,5 @@
+//! The configuration as MLflow parameters.
+
 use super::event::StringMap;
 use cxr::bundle::sha256_hex;
 use serde_json::Value;

@@ -1,3 +1,5 @@
+//! The part of MLflow's REST API that tracking needs.
+
 mod http;
 
 use super::event::{ModelVersion, Number, RUN_TAG, Status};
@@ -34,6 +36,12 @@ impl MlflowServer {
         self.http.post(&format!("{API}/{path}"), body)
     }
 
+    /// Does nothing if the name exists.
+    fn create(&self, path: &str, name: &str) -> StoreResult<()> {
+        let response = self.post(path, &json!({ "name": name }))?;
+        if response.is_error("RESOURCE_ALREADY_EXISTS") { Ok(()) } else { response.ok().map(drop) }
+    }
+
     fn log_batch(&self, run: &str, kind: &str, values: Vec<Value>) -> StoreResult<()> {
         self.post("runs/log-batch", &json!({ "run_id": run, kind: values }))?.ok().map(drop)
     }
@@ -66,10 +74,7 @@ impl MlflowServer {
         let mut found = self.experiment()?;
         if found.is_none() {
             // Another process may create it at the same time, so look it up again.
-            let created = self.post("experiments/create", &json!({ "name": self.experiment }))?;
-            if !created.is_error("RESOURCE_ALREADY_EXISTS") {
-                created.ok()?;
-            }
+            self.create("experiments/create", &self.experiment)?;
             found = self.experiment()?;
         }
         let found = found.unwrap_or_default();
@@ -107,12 +112,8 @@ impl MlflowServer {
             return Ok(number);
         }
         let source = format!("runs:/{run}/{folder}");
-        let body = json!({
-            "name": version.model,
-            "source": source,
-            "run_id": run,
-            "tags": pairs(&version.tags),
-        });
+        let tags = pairs(&version.tags);
+        let body = json!({ "name": version.model, "source": source, "run_id": run, "tags": tags });
         let response = self.post("model-versions/create", &body)?.ok()?;
         text(&response["model_version"], "version", "model-versions/create")
     }
@@ -194,10 +195,7 @@ impl Store for MlflowServer {
 
     fn version(&mut self, run: &str, folder: &str, version: &ModelVersion) -> StoreResult<String> {
         let model = &version.model;
-        let created = self.post("registered-models/create", &json!({ "name": model }))?;
-        if !created.is_error("RESOURCE_ALREADY_EXISTS") {
-            created.ok()?;
-        }
+        self.create("registered-models/create", model)?;
         let number = self.version_number(run, folder, version)?;
         let alias = json!({ "name": model, "alias": version.alias, "version": number });
         self.post("registered-models/alias", &alias)?.ok()?;

@@ -1,3 +1,5 @@
+//! The metrics of every epoch as CSV and as curves.
+
 use crate::figures::{Along, Axes, Form, Series, charts, span};
 use crate::files;
 use crate::train::checkpoint::EpochMetrics;

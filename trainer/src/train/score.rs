@@ -1,3 +1,5 @@
+//! Logits and embeddings of a fold, from the network in float32 or from an exported graph, without augmentation.
+
 use crate::data::pixels::Pixels;
 use crate::model::Network;
 use crate::progress::Meter;

@@ -1,3 +1,5 @@
+//! The folder of a study, with the run directories of its trials.
+
 use crate::files;
 use anyhow::{Context, Result};
 use std::io::ErrorKind;

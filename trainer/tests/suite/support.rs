@@ -2,6 +2,7 @@
 //! on them.
 
 use cxr::phantom::{PhantomSpec, encode_png, generate};
+use cxr_trainer::model::weights;
 use serde_yaml_ng::Value;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -170,6 +171,14 @@ pub(crate) fn fail_with(command: &mut Command, expected: &[&str]) {
 pub(crate) fn expect_all(printed: &str, expected: &[&str]) {
     for text in expected {
         assert!(printed.contains(text), "{text:?} is missing:\n{printed}");
+    }
+}
+
+pub(crate) fn assert_same_tensors(expected: &Path, found_file: &Path) {
+    let [expected, found] = [expected, found_file].map(|file| weights::read(file).unwrap().0);
+    assert_eq!(expected.len(), found.len());
+    for (name, tensor) in &expected {
+        assert!(tensor.equal(&found[name]), "{}: {name} differs", found_file.display());
     }
 }
 

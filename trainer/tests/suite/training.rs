@@ -1,7 +1,8 @@
 //! Training from the command line: it learns, survives being killed, and ends in a signed bundle.
 
 use crate::support::{
-    Workbench, configure, fail_with, onnxruntime, read, repository, succeed, succeed_with, wait_for,
+    Workbench, assert_same_tensors, configure, fail_with, onnxruntime, read, repository, succeed,
+    succeed_with, wait_for,
 };
 use crate::truth;
 use cxr_trainer::bundle;
@@ -165,24 +166,14 @@ fn a_chain_that_is_killed_in_every_step_leaves_the_same_results() {
     succeed(&mut run_chain(&killed));
 
     assert_same_weights(&straight, &killed);
-    for file in [
-        "eda.json",
-        "split.json",
-        "folds.json",
-        "calibration.json",
-        "evaluation-select.json",
-        "evaluation-calibrate.json",
-        "evaluation-test.json",
-        "scores-test.csv",
-        "robustness.json",
-        "explain.json",
-        "figures/roc-pr-test.svg",
-    ] {
-        let content = |workbench: &Workbench| std::fs::read(workbench.run().join(file)).unwrap();
-        assert!(content(&straight) == content(&killed), "{file} differs");
-    }
-    let graph = |workbench: &Workbench| std::fs::read(workbench.path().join("bundle/model.onnx")).unwrap();
-    assert!(graph(&straight) == graph(&killed), "the graph differs");
+    let same = |file: &Path| {
+        let content = |workbench: &Workbench| std::fs::read(workbench.path().join(file)).unwrap();
+        assert!(content(&straight) == content(&killed), "{} differs", file.display());
+    };
+    let results = "eda.json split.json folds.json calibration.json evaluation-select.json evaluation-calibrate.json \
+        evaluation-test.json scores-test.csv robustness.json explain.json figures/roc-pr-test.svg";
+    results.split(' ').for_each(|file| same(&Path::new("run").join(file)));
+    same(Path::new("bundle/model.onnx"));
 }
 
 fn run_chain(workbench: &Workbench) -> Command {
@@ -220,12 +211,7 @@ fn kill_in_the_middle_of_an_epoch(workbench: &Workbench) {
 
 fn assert_same_weights(expected: &Workbench, found: &Workbench) {
     for file in ["checkpoint.safetensors", "best.safetensors"] {
-        let (expected, _) = weights::read(&expected.run().join(file)).unwrap();
-        let (found, _) = weights::read(&found.run().join(file)).unwrap();
-        assert_eq!(expected.keys().collect::<Vec<_>>(), found.keys().collect::<Vec<_>>());
-        for (name, tensor) in &expected {
-            assert!(tensor.equal(&found[name]), "{file}: {name} differs");
-        }
+        assert_same_tensors(&expected.run().join(file), &found.run().join(file));
     }
     // The whole file matters, because its digest identifies the model.
     let best = |workbench: &Workbench| std::fs::read(workbench.run().join("best.safetensors")).unwrap();

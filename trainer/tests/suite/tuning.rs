@@ -2,7 +2,8 @@
 //! trial. Every study must end like an undisturbed one.
 
 use crate::support::{
-    Workbench, configure, fail, fail_with, read, repository, succeed, succeed_with, trainer, wait_for,
+    Workbench, assert_same_tensors, configure, fail, fail_with, read, repository, succeed, succeed_with,
+    trainer, wait_for,
 };
 use cxr_trainer::model::{Architecture, Network, Precision, weights};
 use cxr_trainer::tune::TuneFile;
@@ -161,14 +162,6 @@ fn expect_same_as_undisturbed(search: &Search) {
     for trial in 0..3 {
         let file = |search: &Search| checkpoint(&search.folder().join(format!("trials/{trial:04}")));
         assert_same_tensors(&file(undisturbed()), &file(search));
-    }
-}
-
-fn assert_same_tensors(expected: &Path, found: &Path) {
-    let [expected, found] = [expected, found].map(|file| weights::read(file).unwrap().0);
-    assert_eq!(expected.len(), found.len());
-    for (name, tensor) in &expected {
-        assert!(tensor.equal(&found[name]), "{name} differs");
     }
 }
 

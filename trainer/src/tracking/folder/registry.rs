@@ -1,3 +1,5 @@
+//! The model registry of the local store: `models/<name>/version-<n>`.
+
 use super::meta::{META, read_meta, write, write_meta};
 use crate::tracking::event::{ModelVersion, now_ms};
 use crate::tracking::store::{DeliveryError, RegisteredVersion, StoreResult};

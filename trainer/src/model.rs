@@ -1,4 +1,4 @@
-//! The networks: grey levels in; logits, class activation map and embedding out. No data, loss or optimiser here.
+//! The networks: grey levels in; logits, class activation map and embedding out.
 
 pub mod densenet;
 pub mod efficientnet;
@@ -15,17 +15,16 @@ use densenet::DenseNet121;
 use efficientnet::EfficientNetB0;
 use head::Head;
 pub use head::Outputs;
-use mobilenet::{FirstBlock, MobileNetV2};
+use mobilenet::FirstBlock::{Expanded, Plain};
+use mobilenet::MobileNetV2;
 use resnet::ResNet50;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor, nn};
 
-/// Mean of ImageNet's red, green and blue, as fractions of white.
+/// Means and standard deviations of ImageNet's red, green and blue, as fractions of white.
 pub const IMAGENET_MEAN: [f32; 3] = [0.485, 0.456, 0.406];
-/// Their standard deviations.
 pub const IMAGENET_DEVIATION: [f32; 3] = [0.229, 0.224, 0.225];
 
-/// The networks there are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Architecture {
     /// MobileNetV2 whose first block has no expansion convolution (torchvision).
@@ -34,19 +33,15 @@ pub enum Architecture {
     /// MobileNetV2 whose first block has one (GluonCV, ONNX Model Zoo).
     #[serde(rename = "mobilenetv2-expanded")]
     MobileNetV2Expanded,
-    /// DenseNet-121.
     #[serde(rename = "densenet121")]
     DenseNet121,
-    /// ResNet-50 v1.5.
     #[serde(rename = "resnet50")]
     ResNet50,
-    /// EfficientNet-B0.
     #[serde(rename = "efficientnet-b0")]
     EfficientNetB0,
 }
 
 impl Architecture {
-    /// All of them.
     pub const ALL: [Self; 5] = [
         Self::MobileNetV2,
         Self::MobileNetV2Expanded,
@@ -55,7 +50,6 @@ impl Architecture {
         Self::EfficientNetB0,
     ];
 
-    /// The name used in configuration and bundles.
     pub const fn name(self) -> &'static str {
         match self {
             Self::MobileNetV2 => "mobilenetv2",
@@ -66,35 +60,33 @@ impl Architecture {
         }
     }
 
-    /// The paths of the backbone's parameters by stage, from the input on: what is frozen is counted in these.
+    /// Path prefixes of the backbone's parameters by stage, starting at the input. `freeze_depth` counts
+    /// these stages.
     pub fn stages(self) -> Vec<Vec<String>> {
-        let paths = |paths: &[&str]| paths.iter().map(|path| (*path).to_owned()).collect::<Vec<_>>();
+        let numbered = |n: usize| (0..n).map(|i| vec![format!("features.{i}")]).collect();
+        let named = |stages: [&[&str]; 5]| {
+            stages.map(|paths| paths.iter().map(|path| (*path).to_owned()).collect()).to_vec()
+        };
         match self {
-            Self::MobileNetV2 | Self::MobileNetV2Expanded => {
-                (0..19).map(|i| vec![format!("features.{i}")]).collect()
-            }
-            Self::DenseNet121 => {
-                let stem = paths(&["features.conv0", "features.norm0"]);
-                let block =
-                    |i: usize| vec![format!("features.denseblock{i}"), format!("features.transition{i}")];
-                let last = paths(&["features.denseblock4", "features.norm5"]);
-                [vec![stem], (1..4).map(block).collect(), vec![last]].concat()
-            }
-            Self::ResNet50 => {
-                let stem = paths(&["conv1", "bn1"]);
-                [vec![stem], (1..=4).map(|i| vec![format!("layer{i}")]).collect()].concat()
-            }
-            Self::EfficientNetB0 => (0..9).map(|i| vec![format!("features.{i}")]).collect(),
+            Self::MobileNetV2 | Self::MobileNetV2Expanded => numbered(19),
+            Self::DenseNet121 => named([
+                &["features.conv0", "features.norm0"],
+                &["features.denseblock1", "features.transition1"],
+                &["features.denseblock2", "features.transition2"],
+                &["features.denseblock3", "features.transition3"],
+                &["features.denseblock4", "features.norm5"],
+            ]),
+            Self::ResNet50 => named([&["conv1", "bn1"], &["layer1"], &["layer2"], &["layer3"], &["layer4"]]),
+            Self::EfficientNetB0 => numbered(9),
         }
     }
 
-    /// Stages between a parameter and the classifier, its own included; 0 for the classifier's own.
+    /// Stages between a parameter and the classifier, its own included; 0 for the classifier.
     pub fn stages_to_head(self, name: &str) -> usize {
         let stages = self.stages();
         let is_in =
             |path: &String| name.strip_prefix(path.as_str()).is_some_and(|rest| rest.starts_with('.'));
-        let stage = stages.iter().position(|paths| paths.iter().any(is_in));
-        stage.map_or(0, |stage| stages.len() - stage)
+        stages.iter().position(|paths| paths.iter().any(is_in)).map_or(0, |stage| stages.len() - stage)
     }
 
     /// Length of the embedding.
@@ -107,8 +99,8 @@ impl Architecture {
         }
     }
 
-    /// Side of the feature map for an input side. Five layers halve it: a padded convolution or maximum rounds up, an
-    /// average of 2x2 blocks (three of DenseNet's) rounds down.
+    /// Five layers halve the side: padded convolutions and max pooling round up, DenseNet's three average
+    /// poolings round down.
     pub const fn map_side(self, side: u32) -> u32 {
         match self {
             Self::MobileNetV2 | Self::MobileNetV2Expanded | Self::ResNet50 | Self::EfficientNetB0 => {
@@ -119,23 +111,13 @@ impl Architecture {
     }
 }
 
-/// Precision in which the convolutions compute; parameters and everything after the pooling are float32.
+/// Precision of the convolutions. Parameters, and everything after the pooling, are float32.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Precision {
-    /// Single precision.
     Fp32,
-    /// bfloat16, float32 accumulation.
+    /// bfloat16 with float32 accumulation.
     Bf16,
-}
-
-impl Precision {
-    const fn kind(self) -> Kind {
-        match self {
-            Self::Fp32 => Kind::Float,
-            Self::Bf16 => Kind::BFloat16,
-        }
-    }
 }
 
 #[derive(Debug)]
@@ -146,7 +128,6 @@ enum Backbone {
     EfficientNetB0(EfficientNetB0),
 }
 
-/// A network together with the store that owns its parameters.
 #[derive(Debug)]
 pub struct Network {
     parameters: nn::VarStore,
@@ -159,47 +140,39 @@ pub struct Network {
 }
 
 impl Network {
-    /// A network with fresh parameters, drawn from libtorch's seeded generator.
+    /// Initial parameters come from libtorch's seeded generator.
     pub fn new(architecture: Architecture, dropout: f64, precision: Precision, device: Device) -> Self {
         let parameters = nn::VarStore::new(device);
         let root = parameters.root();
         let backbone = match architecture {
-            Architecture::MobileNetV2 => Backbone::MobileNetV2(MobileNetV2::new(&root, FirstBlock::Plain)),
-            Architecture::MobileNetV2Expanded => {
-                Backbone::MobileNetV2(MobileNetV2::new(&root, FirstBlock::Expanded))
-            }
+            Architecture::MobileNetV2 => Backbone::MobileNetV2(MobileNetV2::new(&root, Plain)),
+            Architecture::MobileNetV2Expanded => Backbone::MobileNetV2(MobileNetV2::new(&root, Expanded)),
             Architecture::DenseNet121 => Backbone::DenseNet121(DenseNet121::new(&root)),
             Architecture::ResNet50 => Backbone::ResNet50(ResNet50::new(&root)),
             Architecture::EfficientNetB0 => Backbone::EfficientNetB0(EfficientNetB0::new(&root)),
         };
         let head = Head::new(&(&root / "classifier"), architecture.features(), dropout);
-        // Grey levels are 0 to 255 and ImageNet's figures are fractions of white.
+        // Grey levels run from 0 to 255; the ImageNet statistics are fractions of white.
         let per_channel =
             |values: [f32; 3]| (Tensor::from_slice(&values) * 255.0).view([1, 3, 1, 1]).to_device(device);
         let (mean, deviation) = (per_channel(IMAGENET_MEAN), per_channel(IMAGENET_DEVIATION));
         Self { parameters, backbone, head, mean, deviation, precision, architecture }
     }
 
-    /// The store of its parameters and buffers.
     pub const fn parameters(&self) -> &nn::VarStore {
         &self.parameters
     }
 
-    /// Which network it is.
     pub const fn architecture(&self) -> Architecture {
         self.architecture
     }
 
-    /// Whether a tensor belongs to the classifier and not to the backbone.
+    /// Whether a tensor belongs to the classifier rather than the backbone.
     pub fn is_head(name: &str) -> bool {
         name.starts_with("classifier.")
     }
 
-    /// Freezes the first `depth` stages of the backbone, parameters and batch statistics; `None` freezes all of it. What was
-    /// frozen before and is no longer learns again.
-    ///
-    /// # Errors
-    /// When the backbone has fewer stages.
+    /// Freezes the first `depth` stages of the backbone, or all of it for `None`, including batch statistics.
     pub fn freeze(&self, depth: Option<usize>) -> Result<()> {
         let stages = self.architecture.stages();
         let depth = depth.unwrap_or(stages.len());
@@ -219,19 +192,21 @@ impl Network {
         Ok(())
     }
 
-    /// Logits `[N, 1]` of grey levels 0 to 255, float32 `[N, 1, H, W]`; in training, dropout and batch statistics act.
+    /// Logits `[N, 1]` of grey levels 0 to 255, float32 `[N, 1, H, W]`. Training mode uses dropout and batch
+    /// statistics.
     pub fn logits(&self, grey_nchw: &Tensor, train: bool) -> Tensor {
         self.head.logits(&self.features(grey_nchw, train), train)
     }
 
-    /// All outputs for grey levels 0 to 255, float32 `[N, 1, H, W]`, without recording gradients.
+    /// All outputs for grey levels 0 to 255, float32 `[N, 1, H, W]`, without gradients.
     pub fn outputs(&self, grey_nchw: &Tensor) -> Outputs {
         tch::no_grad(|| self.head.outputs(&self.features(grey_nchw, false)))
     }
 
     fn features(&self, grey_nchw: &Tensor, train: bool) -> Tensor {
         let normalised = (grey_nchw - &self.mean) / &self.deviation;
-        let x = layers::channels_last(&normalised.to_kind(self.precision.kind()));
+        let kind = if self.precision == Precision::Bf16 { Kind::BFloat16 } else { Kind::Float };
+        let x = layers::channels_last(&normalised.to_kind(kind));
         match &self.backbone {
             Backbone::MobileNetV2(network) => network.forward(&x, train),
             Backbone::DenseNet121(network) => network.forward(&x, train),
@@ -251,14 +226,8 @@ mod tests {
             tch::manual_seed(3);
             let network = Network::new(architecture, 0.2, Precision::Fp32, Device::Cpu);
             let images = Tensor::rand([2, 1, 96, 96], (Kind::Float, Device::Cpu)) * 255.0;
-            let features = network.features(&images, false).detach().set_requires_grad(true);
-            network.head.logits(&features, false).sum(Kind::Float).backward();
-            // Grad-CAM (Selvaraju et al. 2017): channels weighted by the mean gradient over the positions.
-            let weights = features.grad().mean_dim([2i64, 3].as_slice(), true, Kind::Float);
-            let grad_cam = (weights * &features).sum_dim_intlist([1i64].as_slice(), true, Kind::Float);
-            let n_positions = (features.size()[2] * features.size()[3]) as f64;
             let cam = network.outputs(&images).cam;
-            let difference = (grad_cam * n_positions - &cam).abs().max().double_value(&[]);
+            let difference = (network.grad_cam(&images) - &cam).abs().max().double_value(&[]);
             let largest = cam.abs().max().double_value(&[]);
             assert!(difference < 1e-4 * largest.max(1.0), "{}: {difference}", architecture.name());
         }

@@ -1,10 +1,12 @@
-//! Tracking: what a run is made with and what it reaches, in MLflow or in a local store of the same layout.
+//! Tracking: the parameters and results of a run, in MLflow or in a local store with MLflow's layout.
 //!
-//! Everything is first appended to the spool in the run directory; a thread sends it from there. A server that is down,
-//! slow or gone changes nothing for the command that computes: what it did not take waits in the spool for the next
+//! Every event is first appended to the spool in the run directory, and a thread sends it from there. A
+//! command never waits for a server that is slow or down: unsent events stay in the spool for the next
 //! command on the run, or for `cxr-trainer track`.
 
+pub mod conflicts;
 pub mod delivery;
+pub mod delivery_status;
 pub mod event;
 mod folder;
 pub mod parameters;
@@ -13,9 +15,7 @@ mod results;
 mod sender;
 mod server;
 pub mod spool;
-pub mod standing;
 pub mod store;
-pub mod taken;
 
 pub use event::{Event, ModelVersion, Number, Status};
 
@@ -27,9 +27,9 @@ use crate::run::RunDirectory;
 use crate::run::environment::{Environment, git_commit};
 use crate::run::verdict::Verdict;
 use anyhow::{Context, Result};
-use event::{Texts, VERDICT_TAG, now_ms};
+use event::{StringMap, VERDICT_TAG, now_ms};
 use results::ResultFile;
-use sender::{Courier, Sender};
+use sender::{Sender, SpoolDelivery};
 use serde::Serialize;
 use serde_json::Value;
 use spool::Spool;
@@ -37,41 +37,40 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// The metric by which an epoch is known.
+/// Metrics with this key belong to an epoch.
 const EPOCH: &str = "epoch";
 
-/// Tracks one run. No method fails: what cannot be written down is said on the terminal, and the command goes on.
+/// Tracks one run. No method fails: errors are printed and the command continues.
 pub struct Tracker {
-    /// None where it cannot be opened.
+    /// `None` if it cannot be opened; nothing is tracked then.
     spool: Option<Spool>,
     folder: PathBuf,
-    known: Known,
+    recorded: Recorded,
     sender: Option<Sender>,
     flush: Duration,
-    /// `trainer.tracking.patient_level`.
     patient_level: bool,
-    /// Whether the run failed if nobody says otherwise.
+    /// Dropping the tracker marks a running run as failed.
     running: bool,
 }
 
-/// What the spool says already, so that it is not said twice.
+/// What the spool holds already, to avoid duplicates.
 #[derive(Debug, Default)]
-struct Known {
-    begun: bool,
-    parameters: Texts,
-    tags: Texts,
+struct Recorded {
+    has_run: bool,
+    parameters: StringMap,
+    tags: StringMap,
     artefacts: BTreeMap<String, String>,
-    /// Metrics of no epoch, with the time of their last value.
+    /// Metrics outside of epochs, with the time of their last value.
     figures: BTreeMap<String, i64>,
     last_epoch: i64,
     status: Option<Status>,
 }
 
-impl Known {
-    fn learn(&mut self, event: &Event) {
+impl Recorded {
+    fn add(&mut self, event: &Event) {
         match event {
             Event::Run { tags, .. } => {
-                self.begun = true;
+                self.has_run = true;
                 self.tags.extend(tags.clone());
             }
             Event::Parameters { values } => self.parameters.extend(values.clone()),
@@ -92,19 +91,19 @@ impl Known {
 }
 
 impl Tracker {
-    /// The tracker of a run, with the configuration as its parameters. What an earlier command could not send is sent now.
+    /// Opens the tracker of a run and records its configuration.
     pub fn open(config: &Config, run: &RunDirectory) -> Self {
         let mut tracker = Self::at(&config.tracking, &run.file(""), &run.name());
         match serde_json::to_value(config) {
             Ok(mut tree) => {
                 if !tracker.patient_level {
-                    privacy::without_paths(&mut tree);
+                    privacy::redact_paths(&mut tree);
                 }
                 tracker.parameters(parameters::flatten(&tree));
             }
             Err(error) => say(format!("tracking: the configuration: {error}")),
         }
-        let mut tags = Texts::new();
+        let mut tags = StringMap::new();
         tags.extend(config.digest().ok().map(|digest| ("config_sha256".to_owned(), digest)));
         if let Ok(Some(folds)) = Folds::load(&run.folds()) {
             tags.extend(folds.digest().ok().map(|digest| ("split_sha256".to_owned(), digest)));
@@ -120,7 +119,7 @@ impl Tracker {
         tracker
     }
 
-    /// The tracker of a run that is being trained, from wherever it stands: unless [`finish`](Self::finish) says otherwise, it
+    /// The tracker of a run in training. Dropping it without [`finish`](Self::finish) marks the run as
     /// failed.
     pub fn training(config: &Config, run: &RunDirectory, history: &[impl Serialize]) -> Self {
         let mut tracker = Self::open(config, run);
@@ -135,68 +134,59 @@ impl Tracker {
         let mut tracker = Self {
             spool: None,
             folder: folder.to_owned(),
-            known: Known::default(),
+            recorded: Recorded::default(),
             sender: None,
             flush: Duration::from_secs(config.flush_seconds),
             patient_level: config.patient_level,
             running: false,
         };
-        match read(config, folder) {
-            Ok((spool, known)) => {
-                tracker.sender = start(config, &spool, folder);
-                (tracker.spool, tracker.known) = (Some(spool), known);
+        match open_spool(config, folder) {
+            Ok((spool, recorded)) => {
+                tracker.sender = start_sender(config, &spool, folder);
+                (tracker.spool, tracker.recorded) = (Some(spool), recorded);
             }
             Err(error) => say(format!("tracking: {error:#}; this command is not tracked")),
         }
-        if !tracker.known.begun {
+        if !tracker.recorded.has_run {
             let id = uuid::Uuid::new_v4().simple().to_string();
             let tags = run_tags(folder);
-            tracker.say(&[Event::Run { id, name: name.to_owned(), time_ms: now_ms(), tags }]);
+            tracker.record(&[Event::Run { id, name: name.to_owned(), time_ms: now_ms(), tags }]);
         }
         tracker
     }
 
-    /// Adds parameters. One that had another value is kept as it was, which is all that MLflow allows; its new value
-    /// becomes the tag `changed.<name>`.
-    pub fn parameters(&mut self, values: Texts) {
-        let known = &self.known.parameters;
-        let (old, new): (Texts, Texts) = values.into_iter().partition(|(key, _)| known.contains_key(key));
-        let changed = old.into_iter().filter(|(key, value)| known[key] != *value);
+    /// Adds parameters. MLflow allows no changes, so a changed value becomes the tag `changed.<name>`.
+    pub fn parameters(&mut self, values: StringMap) {
+        let recorded = &self.recorded.parameters;
+        let (old, new): (StringMap, StringMap) =
+            values.into_iter().partition(|(key, _)| recorded.contains_key(key));
+        let changed = old.into_iter().filter(|(key, value)| recorded[key] != *value);
         let changed = changed.map(|(key, value)| (format!("changed.{key}"), value)).collect();
         if !new.is_empty() {
-            self.say(&[Event::Parameters { values: new }]);
+            self.record(&[Event::Parameters { values: new }]);
         }
         self.tags(changed);
     }
 
-    /// Sets tags.
-    pub fn tags(&mut self, mut values: Texts) {
-        values.retain(|key, value| self.known.tags.get(key) != Some(&*value));
+    pub fn tags(&mut self, mut values: StringMap) {
+        values.retain(|key, value| self.recorded.tags.get(key) != Some(&*value));
         if !values.is_empty() {
-            self.say(&[Event::Tags { values }]);
+            self.record(&[Event::Tags { values }]);
         }
     }
 
-    /// The metrics of every epoch that was not tracked yet: all of them may be given each time.
+    /// Records the epochs of `history` that have not been recorded yet.
     pub fn epochs(&mut self, history: &[impl Serialize]) {
-        let last_epoch = self.known.last_epoch;
+        let last_epoch = self.recorded.last_epoch;
         let epochs = history.iter().map(epoch_values);
         let events = epochs.filter_map(|values| {
-            let Number(epoch) = values.get(EPOCH)?;
-            let step = *epoch as i64;
+            let step = values.get(EPOCH)?.0 as i64;
             (step > last_epoch).then(|| Event::Metrics { time_ms: now_ms(), step, values })
         });
-        self.say(&events.collect::<Vec<_>>());
+        self.record(&events.collect::<Vec<_>>());
     }
 
-    /// Metrics of one step; 0 for what belongs to none.
-    pub fn metrics(&mut self, step: i64, values: BTreeMap<String, f64>) {
-        let values = values.into_iter().map(|(name, value)| (name, Number(value))).collect();
-        self.say(&[Event::Metrics { time_ms: now_ms(), step, values }]);
-    }
-
-    /// Keeps the figures of every result in the run directory as metrics, and the result itself unless it may hold lines or
-    /// pictures of patients.
+    /// Records the figures of every result file, and the files unless they may hold patient-level data.
     pub fn results(&mut self) {
         match results::scan(&self.folder) {
             Ok(files) => files.iter().for_each(|file| self.result(file)),
@@ -204,58 +194,51 @@ impl Tracker {
         }
     }
 
-    /// Results that stay in the run directory, by name.
+    /// Names of the result files that stay in the run directory.
     pub fn withheld(&self) -> Result<Vec<String>> {
         let files = results::scan(&self.folder)?;
-        Ok(files.into_iter().filter(|file| self.stays(file)).map(|file| file.name).collect())
+        Ok(files.into_iter().filter(|file| self.is_withheld(file)).map(|file| file.name).collect())
     }
 
-    /// Makes a bundle a version of the registered model.
     pub fn register(&mut self, version: ModelVersion) {
-        self.say(&[Event::Version(version)]);
+        self.record(&[Event::Version(version)]);
     }
 
-    /// Says how the training ended.
-    pub fn finish(mut self, status: Status) {
+    pub fn finish(mut self) {
         self.running = false;
-        self.status(status);
+        self.status(Status::Finished);
     }
 
-    fn stays(&self, file: &ResultFile) -> bool {
+    fn is_withheld(&self, file: &ResultFile) -> bool {
         !self.patient_level && privacy::is_patient_level(&file.name)
     }
 
     fn result(&mut self, file: &ResultFile) {
-        if self.known.artefacts.get(&file.name) == Some(&file.sha256) {
+        if self.recorded.artefacts.get(&file.name) == Some(&file.sha256) {
             return;
         }
         let mut events = Vec::new();
         let values = file.figures();
-        if values.keys().any(|name| self.known.figures.get(name) != Some(&file.time_ms)) {
+        if values.keys().any(|name| self.recorded.figures.get(name) != Some(&file.time_ms)) {
             events.push(Event::Metrics { time_ms: file.time_ms, step: 0, values });
         }
-        if !self.stays(file) {
-            let place = file.path.strip_prefix(&self.folder).unwrap_or(&file.path).to_owned();
-            events.push(Event::Artefact {
-                name: file.name.clone(),
-                file: place,
-                sha256: file.sha256.clone(),
-            });
+        if !self.is_withheld(file) {
+            let relative = file.path.strip_prefix(&self.folder).unwrap_or(&file.path).to_owned();
+            let (name, sha256) = (file.name.clone(), file.sha256.clone());
+            events.push(Event::Artefact { name, file: relative, sha256 });
         }
-        self.say(&events);
+        self.record(&events);
     }
 
     fn status(&mut self, status: Status) {
-        if self.known.status != Some(status) {
-            self.say(&[Event::Status { status, time_ms: now_ms() }]);
+        if self.recorded.status != Some(status) {
+            self.record(&[Event::Status { status, time_ms: now_ms() }]);
         }
     }
 
-    fn say(&mut self, events: &[Event]) {
+    fn record(&mut self, events: &[Event]) {
         let Some(spool) = self.spool.as_ref().filter(|_| !events.is_empty()) else { return };
-        for event in events {
-            self.known.learn(event);
-        }
+        events.iter().for_each(|event| self.recorded.add(event));
         if let Err(error) = spool.append(events) {
             say(format!("tracking: {error:#}"));
         }
@@ -276,54 +259,50 @@ impl Drop for Tracker {
     }
 }
 
-/// The spool of a run's folder, and what it says.
-fn read(config: &Tracking, folder: &Path) -> Result<(Spool, Known)> {
+fn open_spool(config: &Tracking, folder: &Path) -> Result<(Spool, Recorded)> {
     files::create_own_folder(folder)?;
     let spool = Spool::open(folder.join(&config.spool))?;
-    let mut known = Known::default();
-    for event in &spool.events()? {
-        known.learn(event);
-    }
-    Ok((spool, known))
+    let mut recorded = Recorded::default();
+    spool.events()?.iter().for_each(|event| recorded.add(event));
+    Ok((spool, recorded))
 }
 
-fn start(config: &Tracking, spool: &Spool, folder: &Path) -> Option<Sender> {
+fn start_sender(config: &Tracking, spool: &Spool, folder: &Path) -> Option<Sender> {
     let sender = delivery::open(config).and_then(|store| {
         let patient_level = config.patient_level;
-        let courier = Courier { spool: spool.clone(), run_folder: folder.to_owned(), patient_level, store };
-        Sender::start(courier).context("starting the thread that sends")
+        let delivery =
+            SpoolDelivery { spool: spool.clone(), run_folder: folder.to_owned(), patient_level, store };
+        Sender::start(delivery).context("starting the sender")
     });
     sender.inspect_err(|error| say(format!("tracking: {error:#}; kept in {}", spool.file().display()))).ok()
 }
 
-/// Every number of an epoch.
 fn epoch_values(epoch: &impl Serialize) -> BTreeMap<String, Number> {
-    let fields = serde_json::to_value(epoch).ok();
-    let fields = fields.as_ref().and_then(Value::as_object).into_iter().flatten();
-    let number = |value: &Value| match value {
-        // JSON has no NaN; the only thing that an epoch holds as nothing is one.
+    let Ok(Value::Object(fields)) = serde_json::to_value(epoch) else { return BTreeMap::new() };
+    let number = |value: Value| match value {
+        // JSON has no NaN, and NaN is the only value of an epoch that serialises to null.
         Value::Null => Some(Number(f64::NAN)),
         other => other.as_f64().map(Number),
     };
-    fields.filter_map(|(name, value)| Some((name.clone(), number(value)?))).collect()
+    fields.into_iter().filter_map(|(name, value)| Some((name, number(value)?))).collect()
 }
 
-/// Who and what makes a run, by MLflow's names where it has some.
-fn run_tags(folder: &Path) -> Texts {
+/// Source, user, commit and versions, under MLflow's tag names where it has them.
+fn run_tags(folder: &Path) -> StringMap {
     let environment = Environment::load(folder).ok().flatten();
-    let mut tags = Texts::from([
+    let user = std::env::var("USER").unwrap_or_else(|_| "unknown".to_owned());
+    let mut tags = StringMap::from([
         ("mlflow.source.name".to_owned(), "cxr-trainer".to_owned()),
         ("mlflow.source.type".to_owned(), "LOCAL".to_owned()),
-        ("mlflow.user".to_owned(), std::env::var("USER").unwrap_or_else(|_| "unknown".to_owned())),
+        ("mlflow.user".to_owned(), user),
     ]);
     let commit = environment.as_ref().map_or_else(git_commit, |environment| environment.git_commit.clone());
     tags.extend(commit.map(|commit| ("mlflow.source.git.commit".to_owned(), commit)));
     if let Some(environment) = environment {
         tags.insert("processor".to_owned(), environment.processor);
         tags.insert("compute_threads".to_owned(), environment.compute_threads.to_string());
-        tags.extend(
-            environment.libraries.into_iter().map(|(name, version)| (format!("version.{name}"), version)),
-        );
+        let libraries = environment.libraries.into_iter();
+        tags.extend(libraries.map(|(name, version)| (format!("version.{name}"), version)));
     }
     tags
 }

@@ -1,5 +1,5 @@
-//! Training. `train` reads from top to bottom: data, network, epochs; each epoch is batches, forward, loss, step,
-//! average; then the select fold decides and everything is written down.
+//! Training: load the data and the network, then for each epoch train on batches, score the select fold with
+//! the averaged weights, and save.
 
 pub mod checkpoint;
 pub mod curves;
@@ -22,7 +22,7 @@ use crate::model::{Network, Precision};
 use crate::progress::{Meter, say};
 use crate::run::RunDirectory;
 use crate::run::device;
-use crate::tracking::{Status, Tracker};
+use crate::tracking::Tracker;
 use crate::train::checkpoint::{EpochMetrics, Progress, State};
 use crate::train::loss::WeightedLoss;
 use crate::train::mixup::Mixup;
@@ -34,16 +34,13 @@ use cxr::PreprocessSpec;
 use std::sync::Arc;
 use tch::{Device, Tensor};
 
-/// Trains until the last epoch or until patience ends, from wherever the run stands.
-///
-/// # Errors
-/// When data, configuration and run directory do not agree, or the loss stops being a number.
+/// Trains until the last epoch or until patience runs out, resuming from the checkpoint if there is one.
 pub fn train(config: &Config, run: &RunDirectory, device: Device) -> Result<()> {
     train_to(config, run, device, config.training.epochs).map(drop)
 }
 
-/// As [`train`], but stops after `last_epoch`. The schedule is that of the whole training: going on later gives what an
-/// uninterrupted training gives.
+/// Like [`train`], but stops after `last_epoch`. The learning rate still follows the whole training's
+/// schedule.
 pub fn train_to(config: &Config, run: &RunDirectory, device: Device, last_epoch: usize) -> Result<Progress> {
     let index = Index::of(config)?;
     Folds::forget_stale(run, &index)?;
@@ -52,7 +49,7 @@ pub fn train_to(config: &Config, run: &RunDirectory, device: Device, last_epoch:
     let loader = loader(config, &index, &folds)?;
     let recipe = Recipe { acceptance: config.acceptance, preprocess: config.preprocess };
     let select = Pixels::of_fold(config, &index, &folds, Fold::Select, &recipe)?;
-    let loss = WeightedLoss::new(&loader.pixels.positive(), config.training.loss);
+    let criterion = WeightedLoss::new(&loader.pixels.positive(), config.training.loss);
     let progress =
         Progress { config_sha256: config.digest()?, folds_sha256: folds.digest()?, history: Vec::new() };
     let mut state = initial_state(config, progress, loader.n_batches(), device)?;
@@ -66,17 +63,17 @@ pub fn train_to(config: &Config, run: &RunDirectory, device: Device, last_epoch:
     while state.progress.epochs() < training.epochs.min(last_epoch)
         && state.progress.epochs_without_improvement(training.head_first_epochs) < training.patience
     {
-        let mut metrics = train_epoch(config, &loader, &loss, &mut state, device)?;
+        let mut metrics = train_epoch(config, &loader, &criterion, &mut state, device)?;
         let logits = score(&state.average, &select, device, "select")?.logits;
         let positive = select.positive();
         metrics.select_auc = cxr::analysis::scoring::roc::auc(&logits, &positive)
-            .context("the select fold holds one class")?;
-        metrics.select_loss = loss.of_fold(&logits, &positive);
+            .context("the select fold holds a single class")?;
+        metrics.select_loss = criterion.fold_loss(&logits, &positive);
         state.progress.history.push(metrics);
-        record(run, &state)?;
+        save_epoch(run, &state)?;
         tracker.epochs(&state.progress.history);
     }
-    tracker.finish(Status::Finished);
+    tracker.finish();
     let best = state.progress.best().context("no epoch was trained")?;
     let file = run.best_weights();
     let bytes = std::fs::read(&file).with_context(|| format!("{}: cannot be read", file.display()))?;
@@ -95,7 +92,7 @@ fn train_epoch(
     let training = &config.training;
     let (epoch, first_step) = (state.progress.epochs() + 1, state.progress.steps());
     let (n_batches, n_steps) = (loader.n_batches(), training.epochs * loader.n_batches());
-    // Dropout is the only thing that draws from libtorch's own generator.
+    // Only dropout draws from libtorch's generator.
     tch::manual_seed((config.seed as i64).wrapping_mul(1_000_003).wrapping_add(epoch as i64));
     let depth = if epoch <= training.head_first_epochs { None } else { Some(config.model.freeze_depth) };
     state.network.freeze(depth)?;
@@ -105,7 +102,7 @@ fn train_epoch(
     for (batch, step) in loader.epoch(epoch).zip(first_step..) {
         let batch = batch?;
         let (images, labels) = mixup.blend(batch.images(device)?, batch.labels(device));
-        let (loss, rate_of_step) = make_step(config, criterion, state, (&images, &labels), (step, n_steps));
+        let (loss, rate_of_step) = train_step(config, criterion, state, (&images, &labels), (step, n_steps));
         rate = rate_of_step;
         ensure!(loss.is_finite(), "the loss is {loss} at step {step}: lower trainer.training.learning_rate");
         loss_sum += loss;
@@ -122,9 +119,8 @@ fn train_epoch(
     })
 }
 
-/// Step `step` of `n_steps`, counted from 0, along one batch: float32 images `[N, 1, H, W]` and labels `[N, 1]`. Returns the
-/// loss and the learning rate.
-pub(crate) fn make_step(
+/// Trains on one batch: float32 images `[N, 1, H, W]`, labels `[N, 1]`. Returns loss and learning rate.
+pub(crate) fn train_step(
     config: &Config,
     criterion: &WeightedLoss,
     state: &mut State,
@@ -133,7 +129,7 @@ pub(crate) fn make_step(
 ) -> (f64, f64) {
     let training = &config.training;
     let logits = state.network.logits(images, true);
-    let loss = criterion.of_batch(&logits, labels);
+    let loss = criterion.batch_loss(&logits, labels);
     state.optimiser.zero_grad();
     loss.backward();
     let rate = learning_rate(step, n_steps, training.learning_rate, training.warmup_fraction);
@@ -143,12 +139,15 @@ pub(crate) fn make_step(
     (loss.double_value(&[]), rate)
 }
 
-/// Writes the epoch down: the best weights first, so that the checkpoint never names weights that are not there.
-fn record(run: &RunDirectory, state: &State) -> Result<()> {
+/// Saves the best weights before the checkpoint, so that no checkpoint refers to weights that are missing.
+fn save_epoch(run: &RunDirectory, state: &State) -> Result<()> {
     let history = &state.progress.history;
     let Some(last) = history.last() else { return Ok(()) };
     if state.progress.best().is_some_and(|best| best.epoch == last.epoch) {
-        files::write_atomically(&run.best_weights(), &encode(&state.average.named_tensors(), note(last)?)?)?;
+        files::write_atomically(
+            &run.best_weights(),
+            &encode(&state.average.named_tensors(), weights_metadata(last)?)?,
+        )?;
     }
     state.save(&run.checkpoint())?;
     files::write_atomically(&run.file("metrics.csv"), &curves::csv(history)?)?;
@@ -161,18 +160,17 @@ fn record(run: &RunDirectory, state: &State) -> Result<()> {
     Ok(())
 }
 
-/// What the best weights say of their epoch: all but its speed, or the same weights would have many digests.
-fn note(epoch: &EpochMetrics) -> Result<String> {
-    let mut note = serde_json::to_value(epoch)?;
-    if let Some(fields) = note.as_object_mut() {
+/// The metadata of the best weights. It leaves out the speed, which differs between runs with the same seed.
+fn weights_metadata(epoch: &EpochMetrics) -> Result<String> {
+    let mut metadata = serde_json::to_value(epoch)?;
+    if let Some(fields) = metadata.as_object_mut() {
         fields.remove("images_per_second");
     }
-    Ok(note.to_string())
+    Ok(metadata.to_string())
 }
 
-/// The train fold, ready to be drawn from.
 pub(crate) fn loader(config: &Config, index: &Index, folds: &Folds) -> Result<Loader> {
-    // CLAHE follows the augmentations of the loader, as it follows everything else in the service.
+    // CLAHE runs in the loader, after the augmentations: it is the last step in the service too.
     let preprocess = PreprocessSpec { clahe: None, ..config.preprocess };
     let recipe = Recipe { acceptance: config.acceptance, preprocess };
     let pixels = Arc::new(Pixels::of_fold(config, index, folds, Fold::Train, &recipe)?);
@@ -192,7 +190,6 @@ pub(crate) fn loader(config: &Config, index: &Index, folds: &Folds) -> Result<Lo
     })
 }
 
-/// What training begins with.
 pub(crate) fn initial_state(
     config: &Config,
     progress: Progress,

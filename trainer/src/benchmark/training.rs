@@ -17,7 +17,7 @@ use crate::run::device;
 use crate::run::environment::Environment;
 use crate::train::checkpoint::{Progress, State};
 use crate::train::loss::WeightedLoss;
-use crate::train::{initial_state, make_step};
+use crate::train::{initial_state, train_step};
 use anyhow::{Result, ensure};
 use cxr::reference::quantile;
 use serde::{Deserialize, Serialize};
@@ -125,7 +125,8 @@ impl<'a> Stepper<'a> {
         // A huge total keeps the scheduled learning rate in its warm-up.
         let n_steps = usize::MAX >> 16;
         let batch = (images, labels);
-        let (loss, _) = make_step(self.config, &self.criterion, &mut self.state, batch, (self.step, n_steps));
+        let (loss, _) =
+            train_step(self.config, &self.criterion, &mut self.state, batch, (self.step, n_steps));
         ensure!(loss.is_finite(), "the loss is {loss} at step {}", self.step);
         self.step += 1;
         Ok(())

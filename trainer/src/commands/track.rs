@@ -6,7 +6,7 @@ use clap::Args;
 use cxr_trainer::progress::say;
 use cxr_trainer::run::RunDirectory;
 use cxr_trainer::tracking::Tracker;
-use cxr_trainer::tracking::standing::Standing;
+use cxr_trainer::tracking::delivery_status::DeliveryStatus;
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -35,16 +35,16 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
             say(format!("stays      {} (trainer.tracking.patient_level: false)", withheld.join(", ")));
         }
     }
-    let standing = Standing::read(&config.tracking, folder)?;
-    standing.report();
+    let status = DeliveryStatus::read(&config.tracking, folder)?;
+    status.report();
     if is_default {
         say("this is the default destination; if the run used a configuration, pass it with --config FILE");
     }
     ensure!(
-        arguments.show || standing.n_waiting == 0,
+        arguments.show || status.n_waiting == 0,
         "{} events not sent: {} does not accept them",
-        standing.n_waiting,
-        standing.target
+        status.n_waiting,
+        status.target
     );
     Ok(())
 }

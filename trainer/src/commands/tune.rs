@@ -5,7 +5,7 @@ use anyhow::{Context, Result};
 use clap::Args;
 use cxr_trainer::progress::say;
 use cxr_trainer::run::device::DeviceChoice;
-use cxr_trainer::tune::place::Place;
+use cxr_trainer::tune::location::StoreLocation;
 use cxr_trainer::tune::results::table;
 use cxr_trainer::tune::scheduler::Next;
 use cxr_trainer::tune::supervisor::supervise;
@@ -46,9 +46,9 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(arguments: Arguments) -> Result<()> {
     let study = StudyDirectory::of(&arguments.study);
-    let place = Place::of(arguments.store.as_deref(), study.path());
+    let location = StoreLocation::parse(arguments.store.as_deref(), study.path());
     if arguments.status {
-        let kept = place.open()?.load()?;
+        let kept = location.open()?.load()?;
         let kept = kept.with_context(|| format!("{}: no such study", study.path().display()))?;
         say(table(&kept));
         return Ok(());
@@ -56,24 +56,29 @@ pub(crate) fn run(arguments: Arguments) -> Result<()> {
     let mut config = arguments.data.config()?;
     config.tune.budget_cpu_hours = arguments.budget_cpu_hours.unwrap_or(config.tune.budget_cpu_hours);
     config.tune.max_trials = arguments.max_trials.unwrap_or(config.tune.max_trials);
-    begin(&config, &study, &place)?;
+    begin(&config, &study, &location)?;
     if arguments.worker || arguments.workers <= 1 {
-        let end = work(&config, &study, &place, arguments.device.open()?)?;
+        let end = work(&config, &study, &location, arguments.device.open()?)?;
         if arguments.worker {
             return Ok(());
         }
-        say(table(&place.open()?.load()?.context("the study is gone")?));
-        if end == Next::OutOfBudget {
-            say("the budget is used up: continue with a larger --budget-cpu-hours");
-        }
+        report(&location, &end)
     } else {
-        let mut store = place.open()?;
+        let mut store = location.open()?;
         supervise(&study, store.as_mut(), arguments.workers, || {
             let mut command = Command::new(std::env::current_exe()?);
             command.args(std::env::args_os().skip(1)).arg("--worker");
             Ok(command)
         })?;
         say(table(&store.load()?.context("the study is gone")?));
+        Ok(())
+    }
+}
+
+fn report(location: &StoreLocation, end: &Next) -> Result<()> {
+    say(table(&location.open()?.load()?.context("the study is gone")?));
+    if *end == Next::OutOfBudget {
+        say("the budget is used up: continue with a larger --budget-cpu-hours");
     }
     Ok(())
 }

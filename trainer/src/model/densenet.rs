@@ -1,17 +1,13 @@
 //! DenseNet-121 (Huang et al. 2017) under torchvision's parameter names.
 
-use super::layers::{Conv, ConvNorm, ConvShape, Norm, halve};
+use super::layers::{Conv, ConvNorm, ConvShape, Norm, avg_pool_2x2};
 use tch::{Tensor, nn};
 
-/// Layers in each dense block.
 pub const BLOCKS: [i64; 4] = [6, 12, 24, 16];
-/// Channels of the last feature map.
 pub const FEATURES: i64 = 1024;
-/// Channels that every layer adds.
 pub const GROWTH: i64 = 32;
-/// Channels between a layer's two convolutions.
+/// Channels between the two convolutions of a layer.
 pub const BOTTLENECK: i64 = 4 * GROWTH;
-/// Channels after the first convolution.
 pub const STEM: i64 = 64;
 
 #[derive(Debug)]
@@ -45,11 +41,10 @@ struct Transition {
 
 impl Transition {
     fn forward(&self, x_nchw: &Tensor, train: bool) -> Tensor {
-        halve(&self.conv.forward(&self.norm.forward(x_nchw, train).relu()))
+        avg_pool_2x2(&self.conv.forward(&self.norm.forward(x_nchw, train).relu()))
     }
 }
 
-/// The convolutional part of the network.
 #[derive(Debug)]
 pub struct DenseNet121 {
     stem: ConvNorm,
@@ -58,7 +53,6 @@ pub struct DenseNet121 {
 }
 
 impl DenseNet121 {
-    /// Registers its parameters under `path / "features"`.
     pub fn new(path: &nn::Path) -> Self {
         let features = path / "features";
         let stem_shape = ConvShape::dense(3, STEM, 7).stride(2).fan_in();
@@ -75,9 +69,8 @@ impl DenseNet121 {
                 let path = &features / format!("transition{number}");
                 let norm = Norm::new(&(&path / "norm"), channels);
                 let shape = ConvShape::dense(channels, channels / 2, 1).fan_in();
-                let conv = Conv::new(&(&path / "conv"), shape);
-                channels /= 2;
-                Transition { norm, conv }
+                channels = shape.outputs;
+                Transition { norm, conv: Conv::new(&(&path / "conv"), shape) }
             });
             blocks.push((layers, transition));
         }

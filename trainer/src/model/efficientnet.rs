@@ -1,57 +1,42 @@
 //! EfficientNet-B0 (Tan and Le 2019) under torchvision's parameter names, without stochastic depth.
 
-use super::layers::{ConvNorm, ConvShape, fresh};
+use super::layers::{ConvNorm, ConvShape, kaiming_init};
 use tch::nn::init::FanInOut;
 use tch::{Kind, Tensor, nn};
 
-/// Channels of the last feature map.
 pub const FEATURES: i64 = 1280;
-/// Channels after the first convolution.
 pub const STEM: i64 = 32;
-/// Channels before the last convolution.
 pub const LAST: i64 = 320;
 
-/// One inverted residual block with squeeze and excitation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BlockShape {
-    /// `features.2.0.block`.
     pub path: String,
-    /// Channels in.
     pub inputs: i64,
-    /// Channels inside.
     pub hidden: i64,
-    /// Channels out.
     pub outputs: i64,
-    /// Side of the depthwise kernel.
     pub kernel: i64,
-    /// Its stride.
     pub stride: i64,
 }
 
 impl BlockShape {
-    /// Whether a 1x1 convolution leads to the hidden channels.
     pub const fn expands(&self) -> bool {
         self.hidden != self.inputs
     }
 
-    /// Whether the input is added to the output.
     pub const fn is_residual(&self) -> bool {
         self.stride == 1 && self.inputs == self.outputs
     }
 
-    /// The depthwise convolution.
     pub const fn depthwise(&self) -> ConvShape {
         ConvShape { kernel: self.kernel, ..ConvShape::depthwise(self.hidden, self.stride) }
     }
 
-    /// Channels to which the excitation squeezes: a quarter of the input's.
+    /// Channels after the squeeze: a quarter of the block's input.
     pub const fn squeezed(&self) -> i64 {
-        let quarter = self.inputs / 4;
-        if quarter > 0 { quarter } else { 1 }
+        self.inputs / 4
     }
 }
 
-/// The 16 blocks in order.
 pub fn blocks() -> Vec<BlockShape> {
     // Expansion, kernel, first stride, channels, blocks: table 1 of the paper.
     const STAGES: [(i64, i64, i64, i64, i64); 7] = [
@@ -81,7 +66,6 @@ pub fn blocks() -> Vec<BlockShape> {
     blocks
 }
 
-/// Squeeze and excitation (Hu, Shen and Sun 2018): channels are weighted by what their means say.
 #[derive(Debug)]
 struct Excitation {
     squeeze: nn::Conv2D,
@@ -91,7 +75,7 @@ struct Excitation {
 impl Excitation {
     fn new(path: &nn::Path, channels: i64, squeezed: i64) -> Self {
         let config = nn::ConvConfig {
-            ws_init: fresh(FanInOut::FanOut),
+            ws_init: kaiming_init(FanInOut::FanOut),
             bs_init: nn::Init::Const(0.0),
             ..Default::default()
         };
@@ -118,10 +102,7 @@ struct Block {
 impl Block {
     fn new(root: &nn::Path, shape: &BlockShape) -> Self {
         let path = shape.path.split('.').fold(root.clone(), |path, part| &path / part);
-        let unit = |index: usize, shape| {
-            let unit = &path / index;
-            ConvNorm::new(&(&unit / 0), &(&unit / 1), shape)
-        };
+        let unit = |index: usize, shape| ConvNorm::sequential(&(&path / index), shape);
         let first = usize::from(shape.expands());
         Self {
             expand: shape.expands().then(|| unit(0, ConvShape::dense(shape.inputs, shape.hidden, 1))),
@@ -143,7 +124,6 @@ impl Block {
     }
 }
 
-/// The convolutional part of the network.
 #[derive(Debug)]
 pub struct EfficientNetB0 {
     stem: ConvNorm,
@@ -152,13 +132,9 @@ pub struct EfficientNetB0 {
 }
 
 impl EfficientNetB0 {
-    /// Registers its parameters under `path / "features"`.
     pub fn new(path: &nn::Path) -> Self {
         let features = path / "features";
-        let unit = |index: usize, shape| {
-            let unit = &features / index;
-            ConvNorm::new(&(&unit / 0), &(&unit / 1), shape)
-        };
+        let unit = |index: usize, shape| ConvNorm::sequential(&(&features / index), shape);
         Self {
             stem: unit(0, ConvShape::dense(3, STEM, 3).stride(2)),
             blocks: blocks().iter().map(|shape| Block::new(path, shape)).collect(),

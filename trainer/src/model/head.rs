@@ -1,9 +1,9 @@
-//! From a feature map to logit, class activation map and embedding: global average pooling and one linear layer.
+//! The head: global average pooling and one linear layer.
 
 use super::layers::global_average;
 use tch::{Kind, Tensor, nn};
 
-/// What a network says of a batch, in float32.
+/// The outputs for a batch, in float32.
 #[derive(Debug)]
 pub struct Outputs {
     /// `[N, 1]`, before calibration.
@@ -14,7 +14,7 @@ pub struct Outputs {
     pub embedding: Tensor,
 }
 
-/// The classifier. With one linear layer after the pooling, the class activation map (Zhou et al. 2016) is Grad-CAM
+/// With one linear layer after the pooling, the class activation map (Zhou et al. 2016) equals Grad-CAM
 /// before its ReLU, up to scale, and needs no backward pass.
 #[derive(Debug)]
 pub struct Head {
@@ -23,9 +23,8 @@ pub struct Head {
 }
 
 impl Head {
-    /// Registers `weight` and `bias` under `path`.
     pub fn new(path: &nn::Path, features: i64, dropout: f64) -> Self {
-        // torchvision's start for a classifier: PyTorch's deviation, which is less than half of tch's, and no bias.
+        // torchvision's initial classifier: PyTorch's range, less than half of tch's, and a bias of zero.
         let bound = 1.0 / (features as f64).sqrt();
         let config = nn::LinearConfig {
             ws_init: nn::Init::Uniform { lo: -bound, up: bound },
@@ -35,21 +34,17 @@ impl Head {
         Self { classifier: nn::linear(path, features, 1, config), dropout }
     }
 
-    /// The logit alone, with dropout in training.
     pub fn logits(&self, features_nchw: &Tensor, train: bool) -> Tensor {
         global_average(features_nchw).dropout(self.dropout, train).apply(&self.classifier)
     }
 
-    /// Everything that a bundle's graph gives, without dropout.
+    /// All outputs of a bundle's graph, without dropout.
     pub fn outputs(&self, features_nchw: &Tensor) -> Outputs {
         let embedding = global_average(features_nchw);
         let logits = embedding.apply(&self.classifier);
         let direction = self.classifier.ws.view([1, -1, 1, 1]);
-        let cam = (features_nchw.to_kind(Kind::Float) * direction).sum_dim_intlist(
-            [1i64].as_slice(),
-            true,
-            Kind::Float,
-        );
+        let weighted = features_nchw.to_kind(Kind::Float) * direction;
+        let cam = weighted.sum_dim_intlist([1i64].as_slice(), true, Kind::Float);
         Outputs { logits, cam, embedding }
     }
 }

@@ -3,12 +3,10 @@
 use super::layers::{ConvNorm, ConvShape};
 use tch::{Tensor, nn};
 
-/// Channels of the last feature map.
 pub const FEATURES: i64 = 1280;
-/// Channels after the first convolution.
 pub const STEM: i64 = 32;
 
-/// What the first bottleneck looks like; published weights differ.
+/// The first bottleneck, which differs between published weights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FirstBlock {
     /// No expansion convolution (torchvision, and the paper's expansion factor of 1).
@@ -17,29 +15,21 @@ pub enum FirstBlock {
     Expanded,
 }
 
-/// One inverted residual block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BlockShape {
-    /// Channels in.
     pub inputs: i64,
-    /// Channels inside.
     pub hidden: i64,
-    /// Channels out.
     pub outputs: i64,
-    /// Stride of the depthwise convolution.
     pub stride: i64,
-    /// Whether a 1x1 convolution leads to the hidden channels.
     pub expands: bool,
 }
 
 impl BlockShape {
-    /// Whether the input is added to the output.
     pub const fn is_residual(&self) -> bool {
         self.stride == 1 && self.inputs == self.outputs
     }
 }
 
-/// The 17 blocks in order: `features.1` to `features.17`.
 pub fn blocks(first: FirstBlock) -> Vec<BlockShape> {
     // Expansion, channels, repetitions, stride of the first repetition: table 2 of the paper.
     const STAGES: [(i64, i64, i64, i64); 7] = [
@@ -79,10 +69,7 @@ struct Block {
 impl Block {
     fn new(path: &nn::Path, shape: BlockShape) -> Self {
         let conv = path / "conv";
-        let unit = |index: usize, conv_shape| {
-            let unit = &conv / index;
-            ConvNorm::new(&(&unit / 0), &(&unit / 1), conv_shape)
-        };
+        let unit = |index: usize, conv_shape| ConvNorm::sequential(&(&conv / index), conv_shape);
         let expand = shape.expands.then(|| unit(0, ConvShape::dense(shape.inputs, shape.hidden, 1)));
         let next = usize::from(shape.expands);
         let depthwise = unit(next, ConvShape::depthwise(shape.hidden, shape.stride));
@@ -101,7 +88,6 @@ impl Block {
     }
 }
 
-/// The convolutional part of the network.
 #[derive(Debug)]
 pub struct MobileNetV2 {
     stem: ConvNorm,
@@ -110,13 +96,9 @@ pub struct MobileNetV2 {
 }
 
 impl MobileNetV2 {
-    /// Registers its parameters under `path / "features"`.
     pub fn new(path: &nn::Path, first: FirstBlock) -> Self {
         let features = path / "features";
-        let unit = |index: usize, shape| {
-            let unit = &features / index;
-            ConvNorm::new(&(&unit / 0), &(&unit / 1), shape)
-        };
+        let unit = |index: usize, shape| ConvNorm::sequential(&(&features / index), shape);
         let shapes = blocks(first);
         let stem = unit(0, ConvShape::dense(3, STEM, 3).stride(2));
         let last = unit(shapes.len() + 1, ConvShape::dense(320, FEATURES, 1));

@@ -3,32 +3,23 @@
 use super::layers::{ConvNorm, ConvShape};
 use tch::{Tensor, nn};
 
-/// Channels of the last feature map.
 pub const FEATURES: i64 = 2048;
-/// Channels after the first convolution.
 pub const STEM: i64 = 64;
-/// Inner channels, blocks and first stride of each layer.
+/// Hidden channels, blocks and first stride of each layer.
 pub const LAYERS: [(i64, i64, i64); 4] = [(64, 3, 1), (128, 4, 2), (256, 6, 2), (512, 3, 2)];
-/// Outer channels over inner ones.
+/// Ratio of output to hidden channels.
 pub const EXPANSION: i64 = 4;
 
-/// One bottleneck.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BlockShape {
-    /// `layer2.0`.
     pub path: String,
-    /// Channels in.
     pub inputs: i64,
-    /// Channels inside.
     pub hidden: i64,
-    /// Stride of the 3x3 convolution.
     pub stride: i64,
-    /// Whether the shortcut is a convolution.
     pub projects: bool,
 }
 
 impl BlockShape {
-    /// The three convolutions in order.
     pub const fn convolutions(&self) -> [ConvShape; 3] {
         [
             ConvShape::dense(self.inputs, self.hidden, 1),
@@ -37,13 +28,11 @@ impl BlockShape {
         ]
     }
 
-    /// The shortcut's convolution.
     pub const fn projection(&self) -> ConvShape {
         ConvShape::dense(self.inputs, self.hidden * EXPANSION, 1).stride(self.stride)
     }
 }
 
-/// The 16 blocks in order.
 pub fn blocks() -> Vec<BlockShape> {
     let mut inputs = STEM;
     let mut blocks = Vec::new();
@@ -75,12 +64,10 @@ impl Block {
         let unit = |i: usize, shape| {
             ConvNorm::new(&(&path / format!("conv{i}")), &(&path / format!("bn{i}")), shape)
         };
-        let downsample = &path / "downsample";
+        let projection = || ConvNorm::sequential(&(&path / "downsample"), shape.projection());
         Self {
             convolutions: [unit(1, first), unit(2, second), unit(3, third)],
-            shortcut: shape
-                .projects
-                .then(|| ConvNorm::new(&(&downsample / 0), &(&downsample / 1), shape.projection())),
+            shortcut: shape.projects.then(projection),
         }
     }
 
@@ -95,7 +82,6 @@ impl Block {
     }
 }
 
-/// The convolutional part of the network.
 #[derive(Debug)]
 pub struct ResNet50 {
     stem: ConvNorm,
@@ -103,7 +89,6 @@ pub struct ResNet50 {
 }
 
 impl ResNet50 {
-    /// Registers its parameters under `path`.
     pub fn new(path: &nn::Path) -> Self {
         let stem = ConvNorm::new(&(path / "conv1"), &(path / "bn1"), ConvShape::dense(3, STEM, 7).stride(2));
         Self { stem, blocks: blocks().iter().map(|shape| Block::new(path, shape)).collect() }

@@ -1,5 +1,5 @@
-//! Named tensors and their safetensors files. Loading is strict: tch's own `VarStore::load` broadcasts a wrong shape
-//! and adopts a file's precision without a word.
+//! Named tensors in safetensors files. Loading is strict, whereas tch's `VarStore::load` silently broadcasts
+//! a wrong shape and adopts the file's precision.
 
 use super::Network;
 use anyhow::{Context, Result, bail, ensure};
@@ -8,26 +8,21 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use tch::{Device, Kind, Tensor};
 
-/// Tensors by name, in the order of their names.
 pub type NamedTensors = BTreeMap<String, Tensor>;
 
-/// The key of a file's metadata under which [`encode`] puts its text.
-const NOTE: &str = "cxr";
+/// The metadata key for the text that [`encode`] takes.
+const METADATA_KEY: &str = "cxr";
 
 impl Network {
-    /// Parameters and buffers; they share storage with the network.
+    /// Parameters and buffers, sharing storage with the network.
     pub fn named_tensors(&self) -> NamedTensors {
         self.parameters().variables().into_iter().collect()
     }
 
-    /// Loads a backbone from a published file under torchvision's names, and says what it took and what it ignored. The
-    /// classifier stays as it is, and so may the file's own be anything.
-    ///
-    /// # Errors
-    /// Lists every tensor that is missing, left over, of another shape or of another type; nothing is loaded then.
+    /// Loads a published backbone under torchvision's names and reports what it ignored. On any mismatch
+    /// nothing is loaded, and the error lists every one.
     pub fn load_backbone(&self, file: &Path) -> Result<String> {
         let mut source = Source::read(file)?;
-        // torchvision's classifiers have other shapes, and its counters of batches mean nothing here.
         let is_head = |name: &str| name.starts_with("classifier.") || name.starts_with("fc.");
         let mut ignored = source.remove(|name| is_head(name) || name.ends_with(".num_batches_tracked"));
         ignored.retain(|name| is_head(name));
@@ -41,57 +36,54 @@ impl Network {
     }
 }
 
-/// What a safetensors file holds.
 #[derive(Debug)]
 struct Source {
     tensors: NamedTensors,
-    /// Types of those that are not float32.
-    others: BTreeMap<String, Dtype>,
-    note: Option<String>,
+    other_types: BTreeMap<String, Dtype>,
+    metadata: Option<String>,
 }
 
 impl Source {
     fn read(file: &Path) -> Result<Self> {
         let bytes = std::fs::read(file).with_context(|| format!("{}: cannot be read", file.display()))?;
-        Self::decode(&bytes).with_context(|| format!("{}: cannot be used", file.display()))
+        Self::decode(&bytes).with_context(|| format!("{}: not a safetensors file", file.display()))
     }
 
     fn decode(bytes: &[u8]) -> Result<Self> {
         let (_, header) = SafeTensors::read_metadata(bytes)?;
-        let note = header.metadata().as_ref().and_then(|metadata| metadata.get(NOTE).cloned());
-        let (mut tensors, mut others) = (NamedTensors::new(), BTreeMap::new());
+        let metadata = header.metadata().as_ref().and_then(|metadata| metadata.get(METADATA_KEY).cloned());
+        let (mut tensors, mut other_types) = (NamedTensors::new(), BTreeMap::new());
         for (name, view) in SafeTensors::deserialize(bytes)?.iter() {
             if view.dtype() == Dtype::F32 {
                 let shape: Vec<i64> = view.shape().iter().map(|side| *side as i64).collect();
                 tensors.insert(name.to_owned(), Tensor::from_data_size(view.data(), &shape, Kind::Float));
             } else {
-                others.insert(name.to_owned(), view.dtype());
+                other_types.insert(name.to_owned(), view.dtype());
             }
         }
-        Ok(Self { tensors, others, note })
+        Ok(Self { tensors, other_types, metadata })
     }
 
-    /// Takes tensors out and names them.
     fn remove(&mut self, is_removed: impl Fn(&str) -> bool) -> Vec<String> {
-        let names = self.tensors.keys().chain(self.others.keys());
+        let names = self.tensors.keys().chain(self.other_types.keys());
         let removed: Vec<String> = names.filter(|name| is_removed(name)).cloned().collect();
         self.tensors.retain(|name, _| !is_removed(name));
-        self.others.retain(|name, _| !is_removed(name));
+        self.other_types.retain(|name, _| !is_removed(name));
         removed
     }
 
     fn copy_into(&self, target: &NamedTensors) -> Result<()> {
         let wrong_type = |(name, dtype): (&String, &Dtype)| format!("  {name}: is {dtype:?}, expected F32");
-        let mut mismatches: Vec<String> = self.others.iter().map(wrong_type).collect();
+        let mut mismatches: Vec<String> = self.other_types.iter().map(wrong_type).collect();
         for (name, tensor) in target {
-            match self.tensors.get(name) {
-                Some(found) if found.size() == tensor.size() => {}
+            let expected = tensor.size();
+            match self.tensors.get(name).map(Tensor::size) {
+                Some(found) if found == expected => {}
                 Some(found) => {
-                    let (found, expected) = (found.size(), tensor.size());
                     mismatches.push(format!("  {name}: has shape {found:?}, expected {expected:?}"));
                 }
-                None if self.others.contains_key(name) => {}
-                None => mismatches.push(format!("  {name}: missing, expected {:?}", tensor.size())),
+                None if self.other_types.contains_key(name) => {}
+                None => mismatches.push(format!("  {name}: missing, expected {expected:?}")),
             }
         }
         let left_over = self.tensors.keys().filter(|name| !target.contains_key(*name));
@@ -105,20 +97,14 @@ impl Source {
     }
 }
 
-/// Copies every tensor of `source` into its namesake.
-///
-/// # Errors
-/// Lists what is missing, left over or of another shape; nothing is copied then.
+/// Copies every tensor of `source` to its namesake in `target`; nothing on any mismatch.
 pub fn copy(source: &NamedTensors, target: &NamedTensors) -> Result<()> {
     let tensors = source.iter().map(|(name, tensor)| (name.clone(), tensor.shallow_clone())).collect();
-    Source { tensors, others: BTreeMap::new(), note: None }.copy_into(target)
+    Source { tensors, other_types: BTreeMap::new(), metadata: None }.copy_into(target)
 }
 
 /// A safetensors file of float32 tensors with a text in its metadata.
-///
-/// # Errors
-/// When a tensor is not float32.
-pub fn encode(tensors: &NamedTensors, note: String) -> Result<Vec<u8>> {
+pub fn encode(tensors: &NamedTensors, metadata: String) -> Result<Vec<u8>> {
     let mut bytes = Vec::with_capacity(tensors.len());
     for (name, tensor) in tensors {
         ensure!(tensor.kind() == Kind::Float, "{name}: is {:?}, expected float32", tensor.kind());
@@ -132,16 +118,14 @@ pub fn encode(tensors: &NamedTensors, note: String) -> Result<Vec<u8>> {
             Ok((*name, TensorView::new(Dtype::F32, shape.clone(), data)?))
         })
         .collect::<Result<Vec<_>>>()?;
-    Ok(safetensors::serialize(views, Some(HashMap::from([(NOTE.to_owned(), note)])))?)
+    Ok(safetensors::serialize(views, Some(HashMap::from([(METADATA_KEY.to_owned(), metadata)])))?)
 }
 
-/// Reads a safetensors file of float32 tensors and the text that [`encode`] put there, if any.
-///
-/// # Errors
-/// Names the file and every tensor of another type.
+/// The float32 tensors of a file and the text of its metadata, if any.
 pub fn read(file: &Path) -> Result<(NamedTensors, Option<String>)> {
-    let Source { tensors, others, note } = Source::read(file)?;
-    let others: Vec<String> = others.iter().map(|(name, dtype)| format!("{name} is {dtype:?}")).collect();
-    ensure!(others.is_empty(), "{}: not float32: {}", file.display(), others.join(", "));
-    Ok((tensors, note))
+    let Source { tensors, other_types, metadata } = Source::read(file)?;
+    let other_types: Vec<String> =
+        other_types.iter().map(|(name, dtype)| format!("{name} is {dtype:?}")).collect();
+    ensure!(other_types.is_empty(), "{}: not float32: {}", file.display(), other_types.join(", "));
+    Ok((tensors, metadata))
 }

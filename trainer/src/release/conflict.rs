@@ -4,7 +4,7 @@ use crate::bundle::version::{ExistingBundle, answers};
 use crate::config::Tracking;
 use crate::progress::say;
 use crate::tracking::delivery;
-use crate::tracking::event::Texts;
+use crate::tracking::event::StringMap;
 use crate::tracking::store::contradicts;
 use anyhow::{Context, Result, bail};
 use cxr::bundle::Manifest;
@@ -59,7 +59,7 @@ pub fn ensure_version_free(
 }
 
 /// The first version of the registered model with such tags, as a message names it.
-fn registered(config: &Tracking, matches: impl Fn(&Texts) -> bool) -> Result<Option<String>> {
+fn registered(config: &Tracking, matches: impl Fn(&StringMap) -> bool) -> Result<Option<String>> {
     let mut store = delivery::open(config)?;
     let versions = store.versions(&config.registered_model)?;
     let found = versions.iter().find(|version| matches(&version.tags));

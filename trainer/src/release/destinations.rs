@@ -5,7 +5,7 @@ use crate::bundle::version::{Bump, ExistingBundle, expected};
 use crate::config::Config;
 use crate::data::index::Index;
 use crate::run::RunDirectory;
-use crate::tracking::taken::{Wanted, taken};
+use crate::tracking::conflicts::{RequestedVersion, name_conflicts};
 use anyhow::{Result, ensure};
 use std::path::Path;
 
@@ -53,8 +53,11 @@ impl Destinations<'_> {
         if !self.registers {
             return Ok(());
         }
-        let conflicts =
-            taken(&config.tracking, &run.file(""), &Wanted { bundle: &export.name, version: &version })?;
+        let conflicts = name_conflicts(
+            &config.tracking,
+            &run.file(""),
+            &RequestedVersion { bundle: &export.name, version: &version },
+        )?;
         ensure!(conflicts.is_empty(), "{}", conflicts.join("; "));
         Ok(())
     }

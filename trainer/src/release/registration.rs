@@ -7,10 +7,10 @@ use crate::fitness::Fitness;
 use crate::progress::say;
 use crate::run::verdict;
 use crate::tracking::Tracker;
+use crate::tracking::delivery_status::DeliveryStatus;
 use crate::tracking::event::{
-    ANSWERS_TAG, BUNDLE_TAG, GRAPH_TAG, ModelVersion, NAME_TAG, Texts, VERDICT_TAG, VERSION_TAG,
+    ANSWERS_TAG, BUNDLE_TAG, GRAPH_TAG, ModelVersion, NAME_TAG, StringMap, VERDICT_TAG, VERSION_TAG,
 };
-use crate::tracking::standing::Standing;
 use anyhow::{Context, Result, bail};
 use cxr::bundle::Bundle;
 use serde::{Deserialize, Serialize};
@@ -41,33 +41,33 @@ pub fn register(
     let mut tracker = Tracker::at(config, run_folder, run_name);
     tracker.register(model_version(config, &folder, bundle)?);
     drop(tracker);
-    let standing = Standing::read(config, run_folder)?;
-    let number = standing.delivered.versions.get(bundle.digest()).cloned();
-    let (manifest, target) = (bundle.manifest(), &standing.target);
+    let status = DeliveryStatus::read(config, run_folder)?;
+    let number = status.delivered.versions.get(bundle.digest()).cloned();
+    let (manifest, target) = (bundle.manifest(), &status.target);
     match &number {
         Some(number) => say(format!(
             "registered {} {} as version {number} of {}, alias {}, in {target}",
             manifest.name, manifest.version, config.registered_model, config.alias
         )),
-        None if standing.n_waiting > 0 => say(format!(
+        None if status.n_waiting > 0 => say(format!(
             "not registered yet: {} events wait for {target} in {}; `cxr-trainer track` sends them",
-            standing.n_waiting,
-            standing.spool.display()
+            status.n_waiting,
+            status.spool.display()
         )),
-        None => bail!("{}", standing.delivered.refused.last().map_or("not registered", String::as_str)),
+        None => bail!("{}", status.delivered.refused.last().map_or("not registered", String::as_str)),
     }
     Ok(Registration {
         model: config.registered_model.clone(),
         alias: config.alias.clone(),
         number,
-        target: standing.target,
+        target: status.target,
     })
 }
 
 fn model_version(config: &Tracking, folder: &Path, bundle: &Bundle) -> Result<ModelVersion> {
     let (manifest, (_, variant)) = (bundle.manifest(), bundle.variant(None)?);
     let graph_sha256 = graph_digest(bundle, variant);
-    let mut tags = Texts::from([
+    let mut tags = StringMap::from([
         (VERSION_TAG.to_owned(), manifest.version.clone()),
         (BUNDLE_TAG.to_owned(), bundle.digest().to_owned()),
         (GRAPH_TAG.to_owned(), graph_sha256.clone()),

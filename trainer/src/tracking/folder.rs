@@ -1,11 +1,11 @@
-//! A folder in the layout of MLflow's own file store (`mlruns`), for machines without a server. MLflow reads it with
-//! `MLFLOW_ALLOW_FILE_STORE=true` and turns it into a database with `mlflow migrate-filestore`.
+//! The local store: a folder in the layout of MLflow's file store (`mlruns`). MLflow reads it with
+//! `MLFLOW_ALLOW_FILE_STORE=true` and converts it with `mlflow migrate-filestore`.
 
 mod meta;
 mod registry;
 
 use super::event::{ModelVersion, Number, Status};
-use super::store::{Failure, NewRun, Registered, Store};
+use super::store::{DeliveryError, NewRun, RegisteredVersion, Store, StoreResult};
 use crate::files;
 use anyhow::{Context, Result};
 use cxr::bundle::sha256_hex;
@@ -15,24 +15,23 @@ use std::fs::OpenOptions;
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
-/// MLflow's number of a local source.
+/// MLflow's number for a local source.
 const SOURCE_TYPE_LOCAL: u8 = 4;
 
-/// The local store.
-pub(super) struct Folder {
+pub(super) struct LocalStore {
     root: PathBuf,
     target: String,
     experiment: String,
 }
 
-impl Folder {
+impl LocalStore {
     pub(super) fn new(root: &Path, experiment: &str) -> Result<Self> {
-        let root = std::path::absolute(root).with_context(|| format!("{}: is no path", root.display()))?;
+        let root = std::path::absolute(root).with_context(|| format!("{}: is not a path", root.display()))?;
         Ok(Self { target: root.display().to_string(), root, experiment: experiment.to_owned() })
     }
 
-    /// The experiment's folder. MLflow numbers experiments at random; the number of ours follows from the name, so that
-    /// two processes create the same one.
+    /// The experiment's folder. MLflow draws experiment ids at random. Ours is derived from the name, so that
+    /// concurrent processes create the same one.
     fn experiment(&self) -> std::io::Result<PathBuf> {
         if let Ok(folders) = std::fs::read_dir(&self.root) {
             for folder in folders.flatten().map(|entry| entry.path()) {
@@ -60,16 +59,16 @@ impl Folder {
         Ok(folder)
     }
 
-    fn run_folder(&self, run: &str) -> Result<PathBuf, Failure> {
+    fn run_folder(&self, run: &str) -> StoreResult<PathBuf> {
         self.experiment().map(|folder| folder.join(run)).map_err(|error| self.failed(&error))
     }
 
-    fn failed(&self, error: &std::io::Error) -> Failure {
-        Failure::Later(format!("{}: {error}", self.target))
+    fn failed(&self, error: &std::io::Error) -> DeliveryError {
+        DeliveryError::Retryable(format!("{}: {error}", self.target))
     }
 
-    /// Writes one small file for each value: MLflow's form of parameters and tags.
-    fn texts(&self, run: &str, kind: &str, values: &[(&String, &String)]) -> Result<(), Failure> {
+    /// Writes one small file per value, as MLflow does for parameters and tags.
+    fn texts(&self, run: &str, kind: &str, values: &[(&String, &String)]) -> StoreResult<()> {
         let folder = self.run_folder(run)?.join(kind);
         values
             .iter()
@@ -78,22 +77,22 @@ impl Folder {
     }
 }
 
-impl Store for Folder {
+impl Store for LocalStore {
     fn target(&self) -> &str {
         &self.target
     }
 
-    fn check_experiment(&mut self) -> Result<(), Failure> {
+    fn check_experiment(&mut self) -> StoreResult<()> {
         Ok(())
     }
 
-    fn versions(&mut self, model: &str) -> Result<Vec<Registered>, Failure> {
+    fn versions(&mut self, model: &str) -> StoreResult<Vec<RegisteredVersion>> {
         Ok(registry::versions(&self.root, model))
     }
 
-    fn run(&mut self, run: &NewRun) -> Result<String, Failure> {
+    fn run(&mut self, run: &NewRun) -> StoreResult<String> {
         let folder = self.run_folder(run.id)?;
-        files::keep_out_of_git(&self.root).map_err(|error| Failure::Later(format!("{error:#}")))?;
+        files::keep_out_of_git(&self.root).map_err(|error| DeliveryError::Retryable(format!("{error:#}")))?;
         let create = || -> std::io::Result<()> {
             for part in ["metrics", "params", "tags", "artifacts"] {
                 std::fs::create_dir_all(folder.join(part))?;
@@ -124,11 +123,11 @@ impl Store for Folder {
         Ok(run.id.to_owned())
     }
 
-    fn parameters(&mut self, run: &str, values: &[(&String, &String)]) -> Result<(), Failure> {
+    fn parameters(&mut self, run: &str, values: &[(&String, &String)]) -> StoreResult<()> {
         self.texts(run, "params", values)
     }
 
-    fn tags(&mut self, run: &str, values: &[(&String, &String)]) -> Result<(), Failure> {
+    fn tags(&mut self, run: &str, values: &[(&String, &String)]) -> StoreResult<()> {
         self.texts(run, "tags", values)
     }
 
@@ -138,7 +137,7 @@ impl Store for Folder {
         time_ms: i64,
         step: i64,
         values: &[(&String, &Number)],
-    ) -> Result<(), Failure> {
+    ) -> StoreResult<()> {
         let folder = self.run_folder(run)?.join("metrics");
         values
             .iter()
@@ -148,27 +147,27 @@ impl Store for Folder {
             .map_err(|error| self.failed(&error))
     }
 
-    fn artefact(&mut self, run: &str, name: &str, bytes: &[u8]) -> Result<(), Failure> {
+    fn artefact(&mut self, run: &str, name: &str, bytes: &[u8]) -> StoreResult<()> {
         let file = self.run_folder(run)?.join("artifacts").join(name);
         write(&self.root, &file, bytes).map_err(|error| self.failed(&error))
     }
 
-    fn version(&mut self, run: &str, folder: &str, version: &ModelVersion) -> Result<String, Failure> {
+    fn version(&mut self, run: &str, folder: &str, version: &ModelVersion) -> StoreResult<String> {
         let source = uri(&self.run_folder(run)?.join("artifacts").join(folder));
         registry::version(&self.root, run, &source, version)
     }
 
-    fn status(&mut self, run: &str, status: Status, time_ms: i64) -> Result<(), Failure> {
+    fn status(&mut self, run: &str, status: Status, time_ms: i64) -> StoreResult<()> {
         let folder = self.run_folder(run)?;
         let mut meta = read_meta(&folder)
-            .ok_or_else(|| Failure::Later(format!("{}: holds no {META}", folder.display())))?;
+            .ok_or_else(|| DeliveryError::Retryable(format!("{}: holds no {META}", folder.display())))?;
         meta["status"] = status.number().into();
         meta["end_time"] = if status == Status::Running { Value::Null } else { time_ms.into() };
         write_meta(&self.root, &folder, &meta).map_err(|error| self.failed(&error))
     }
 }
 
-/// Appends a line unless the file has it. A line without its end was torn by a power cut and is cut off.
+/// Appends a line unless the file has it. Removes a last line that a power cut left incomplete.
 fn append_once(file: &Path, line: &str) -> std::io::Result<()> {
     make_parent(file)?;
     let text = match std::fs::read_to_string(file) {

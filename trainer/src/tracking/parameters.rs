@@ -1,21 +1,21 @@
-//! The configuration as MLflow's parameters: one flat text for each key.
+//! The configuration as MLflow parameters.
 
-use super::event::Texts;
+use super::event::StringMap;
 use cxr::bundle::sha256_hex;
 use serde_json::Value;
 
-/// Longest text that every version of MLflow takes as a parameter.
+/// Longest parameter value that every version of MLflow accepts.
 const MAX_CHARACTERS: usize = 500;
 
-/// Every leaf of a tree under its dotted path; a list of plain values is one leaf. A text that is too long for MLflow is cut
-/// and says so.
-pub fn flatten(tree: &Value) -> Texts {
-    let mut texts = Texts::new();
+/// Flattens a tree to MLflow parameters by dotted path. A list of scalars stays one value. Long values are
+/// cut and marked as such.
+pub fn flatten(tree: &Value) -> StringMap {
+    let mut texts = StringMap::new();
     collect(tree, String::new(), &mut texts);
     texts
 }
 
-fn collect(value: &Value, path: String, texts: &mut Texts) {
+fn collect(value: &Value, path: String, texts: &mut StringMap) {
     let below = |key: &str| if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") };
     let is_tree = |value: &Value| value.is_object() || value.is_array();
     match value {

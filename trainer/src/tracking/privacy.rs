@@ -1,8 +1,8 @@
-//! Which files and values may leave a run directory: by default none with patient-level data.
+//! Which files and values may leave the run directory. By default, nothing with patient-level data may.
 
 use serde_json::Value;
 
-/// Results without a line of a patient. Whatever is not listed here stays, so a new file stays until somebody has looked at it.
+/// Results without patient-level data. Files that are not listed stay in the run directory.
 const SHARED: [&str; 13] = [
     "bench.json",
     "bench-training.json",
@@ -19,7 +19,6 @@ const SHARED: [&str; 13] = [
     "robustness.json",
 ];
 
-/// Whether a result holds, or may hold, lines or pictures of patients.
 pub(super) fn is_patient_level(name: &str) -> bool {
     let is_chart = name.strip_prefix("figures/").is_some_and(|file| {
         !file.contains('/') && file.rsplit_once('.').is_some_and(|(_, end)| end == "svg")
@@ -27,14 +26,13 @@ pub(super) fn is_patient_level(name: &str) -> bool {
     !is_chart && !SHARED.contains(&name)
 }
 
-/// Why a result is not sent.
-pub(super) fn refusal(name: &str) -> String {
+pub(super) fn withheld_message(name: &str) -> String {
     format!(
-        "{name} stays in the run directory: it may hold lines or pictures of patients (trainer.tracking.patient_level)"
+        "{name} stays in the run directory: it may hold patient-level data (trainer.tracking.patient_level)"
     )
 }
 
-/// Whether the key of a map may be part of a metric's name: files and their folders may not.
+/// Whether a JSON key may become part of a metric's name: names of files and folders may not.
 pub(super) fn may_name_a_metric(key: &str) -> bool {
     let is_path = key.contains(['/', '\\']);
     let has_extension = key.rsplit_once('.').is_some_and(|(stem, end)| {
@@ -43,24 +41,19 @@ pub(super) fn may_name_a_metric(key: &str) -> bool {
     !is_path && !has_extension
 }
 
-/// A parameter as it may leave: folders and files of this machine stay, they may be called like a patient or an operator.
-pub(super) fn parameter(text: &str) -> &str {
+/// Paths may contain the name of a patient or an operator, so they are replaced.
+pub(super) fn redact(text: &str) -> &str {
     let starts = ["/", "./", "../", "~/"].iter().any(|start| text.starts_with(start));
     let is_path =
         starts || text.contains('/') && !text.contains("://") && !text.contains(char::is_whitespace);
     if is_path { "a folder or file of this machine" } else { text }
 }
 
-/// A tree without the values that are paths.
-pub(super) fn without_paths(tree: &mut Value) {
+pub(super) fn redact_paths(tree: &mut Value) {
     match tree {
-        Value::String(text) => {
-            if parameter(text) != text {
-                *text = parameter(text).to_owned();
-            }
-        }
-        Value::Array(items) => items.iter_mut().for_each(without_paths),
-        Value::Object(entries) => entries.values_mut().for_each(without_paths),
+        Value::String(text) => *text = redact(text).to_owned(),
+        Value::Array(items) => items.iter_mut().for_each(redact_paths),
+        Value::Object(entries) => entries.values_mut().for_each(redact_paths),
         Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
 }
@@ -70,13 +63,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_nobody_listed_stays() {
-        for name in
-            ["folds.json", "worst-test.csv", "scores-select.csv", "eda.json", "figures/worst-test.png"]
-        {
-            assert!(is_patient_level(name), "{name}");
-        }
-        for name in ["figures/a/b.svg", "surprise.json", "explain.json", "calibration.json"] {
+    fn unlisted_results_are_withheld() {
+        let withheld = "folds.json worst-test.csv scores-select.csv eda.json figures/worst-test.png figures/a/b.svg \
+            surprise.json explain.json calibration.json";
+        for name in withheld.split(' ') {
             assert!(is_patient_level(name), "{name}");
         }
         for name in ["metrics.csv", "evaluation-test.json", "figures/roc-pr-test.svg"] {
@@ -85,12 +75,12 @@ mod tests {
     }
 
     #[test]
-    fn paths_and_files_are_told_from_words() {
+    fn paths_are_distinguished_from_words() {
         for path in ["/data/Meier", "../shared/data", "runs/mlruns", "./a b", "~/x"] {
-            assert_ne!(parameter(path), path);
+            assert_ne!(redact(path), path);
         }
         for text in ["https://mlflow.example/a", "adam", "read and/or reported", "^case-([0-9]+)", "1.0.0"] {
-            assert_eq!(parameter(text), text);
+            assert_eq!(redact(text), text);
         }
         for key in ["NORMAL/a.png", "a.jpeg", "a\\b"] {
             assert!(!may_name_a_metric(key), "{key}");

@@ -10,37 +10,24 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
-/// What results are written as.
 const EXTENSIONS: [&str; 7] = ["json", "yaml", "csv", "svg", "png", "md", "jsonl"];
-/// Larger files are no results.
+/// Larger files are not results.
 const MAX_BYTES: u64 = 32 << 20;
 
-/// A file that a command left.
+/// `name` is the path below the run directory.
 #[derive(Debug)]
 pub(super) struct ResultFile {
-    /// Path below the run directory.
     pub(super) name: String,
-    /// Where it is.
     pub(super) path: PathBuf,
     pub(super) sha256: String,
-    /// When it was written, milliseconds since 1970.
+    /// Modification time, milliseconds since 1970.
     pub(super) time_ms: i64,
     bytes: Vec<u8>,
 }
 
 impl ResultFile {
-    /// Reads a file.
-    pub(super) fn read(name: String, path: PathBuf) -> Result<Self> {
-        let read = || -> std::io::Result<(Vec<u8>, i64)> {
-            let modified = std::fs::metadata(&path)?.modified()?.duration_since(UNIX_EPOCH);
-            Ok((std::fs::read(&path)?, modified.map_or(0, |since| since.as_millis() as i64)))
-        };
-        let (bytes, time_ms) = read().with_context(|| format!("{}: cannot be read", path.display()))?;
-        Ok(Self { name, sha256: sha256_hex(&bytes), path, time_ms, bytes })
-    }
-
-    /// Its figures, by names that begin with the file's: every object with a number `value`, and its bounds where it has
-    /// `ci95`.
+    /// Every object with a number `value`, and its bounds where it has `ci95`. Names start with the file's
+    /// name.
     pub(super) fn figures(&self) -> BTreeMap<String, Number> {
         let mut figures = BTreeMap::new();
         if let Some(stem) = self.name.strip_suffix(".json")
@@ -74,12 +61,12 @@ fn collect(tree: &Value, path: &str, figures: &mut BTreeMap<String, Number>) {
     }
 }
 
-/// MLflow takes letters, digits and `_-. :/`.
+/// MLflow accepts letters, digits and `_-. :/`.
 fn metric_name(path: &str) -> String {
     path.chars().map(|c| if c.is_ascii_alphanumeric() || "_-. :/".contains(c) { c } else { '_' }).collect()
 }
 
-/// The results in a run directory and its folder `figures`, in order.
+/// The results in a run directory and in its folder `figures`, sorted by name.
 pub(super) fn scan(run_folder: &Path) -> Result<Vec<ResultFile>> {
     let mut found = Vec::new();
     for folder in ["", "figures"] {
@@ -96,13 +83,16 @@ pub(super) fn scan(run_folder: &Path) -> Result<Vec<ResultFile>> {
             if !EXTENSIONS.contains(&extension) || !path.is_file() {
                 continue;
             }
-            let n_bytes = path.metadata()?.len();
-            if n_bytes > MAX_BYTES {
-                say(format!("tracking: {} has {n_bytes} bytes and is not tracked", path.display()));
+            let metadata = path.metadata()?;
+            if metadata.len() > MAX_BYTES {
+                say(format!("tracking: {} is larger than {MAX_BYTES} bytes: not tracked", path.display()));
                 continue;
             }
             let name = if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") };
-            found.push(ResultFile::read(name, path)?);
+            let bytes =
+                std::fs::read(&path).with_context(|| format!("{}: cannot be read", path.display()))?;
+            let time_ms = metadata.modified()?.duration_since(UNIX_EPOCH).map_or(0, |t| t.as_millis() as i64);
+            found.push(ResultFile { name, sha256: sha256_hex(&bytes), path, time_ms, bytes });
         }
     }
     found.sort_by(|a, b| a.name.cmp(&b.name));
@@ -115,7 +105,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn figures_are_found_wherever_they_stand() {
+    fn figures_are_found_at_any_depth() {
         let tree = json!({
             "threshold": 0.3,
             "figures": { "auc": { "value": 0.97, "ci95": [0.95, 0.98], "n": 600 } },

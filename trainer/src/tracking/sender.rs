@@ -1,146 +1,125 @@
-//! The sender: a thread that delivers the spool in order and retries. It never stops or slows training.
+//! A thread that delivers the spool in order and retries. It never stops or slows training.
 
 use super::delivery::deliver;
-use super::spool::{Delivered, Spool};
-use super::store::{Failure, Store};
+use super::spool::Spool;
+use super::store::{DeliveryError, Store};
 use crate::progress::say;
-use anyhow::Result;
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender as Signals, channel};
 use std::time::Duration;
 
-/// Pause after the first failure; it doubles with each further one.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
-/// Longest pause.
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 
-/// Brings the spool to one store.
-pub(super) struct Courier {
+pub(super) struct SpoolDelivery {
     pub(super) spool: Spool,
     pub(super) run_folder: PathBuf,
-    /// `trainer.tracking.patient_level`.
     pub(super) patient_level: bool,
     pub(super) store: Box<dyn Store>,
 }
 
-/// How a delivery ended that did not fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Delivery {
-    /// The store has everything.
+enum Outcome {
     Complete,
     /// Another process is delivering this spool.
-    ElsewhereBusy,
+    Locked,
 }
 
-impl Courier {
-    /// Delivers everything that the store does not have yet.
-    ///
-    /// # Errors
-    /// `Later` where the store or the disk stops it; what was delivered until then is marked.
-    pub(super) fn deliver(&mut self) -> Result<Delivery, Failure> {
-        let disk = |error: anyhow::Error| Failure::Later(format!("{error:#}"));
-        let Some(_lock) = self.spool.lock().map_err(disk)? else { return Ok(Delivery::ElsewhereBusy) };
+impl SpoolDelivery {
+    /// Delivers everything that the store does not have yet, and records progress event by event.
+    fn deliver(&mut self) -> Result<Outcome, DeliveryError> {
+        let disk = |error: anyhow::Error| DeliveryError::Retryable(format!("{error:#}"));
+        let Some(_lock) = self.spool.lock().map_err(disk)? else { return Ok(Outcome::Locked) };
         let target = self.store.target().to_owned();
-        let mut delivered = self.delivered().map_err(disk)?;
+        let mut delivered = self.spool.delivered(&target).map_err(disk)?;
         loop {
             let lines = self.spool.lines(delivered.position).map_err(disk)?;
             if lines.is_empty() {
-                return Ok(Delivery::Complete);
+                return Ok(Outcome::Complete);
             }
             for line in lines {
-                let outcome = match &line.event {
+                let result = match &line.event {
                     Ok(event) => {
                         let from = (self.run_folder.as_path(), self.patient_level);
                         deliver(self.store.as_mut(), &mut delivered, from, event)
                     }
-                    Err(what) => Err(Failure::Never(format!("{}: {what}", self.spool.file().display()))),
+                    Err(what) => {
+                        Err(DeliveryError::Permanent(format!("{}: {what}", self.spool.file().display())))
+                    }
                 };
-                match outcome {
+                match result {
                     Ok(()) => delivered.events += 1,
-                    Err(Failure::Never(why)) => {
+                    Err(DeliveryError::Permanent(why)) => {
                         say(format!("tracking: {why}"));
                         delivered.refused.push(why);
                     }
-                    Err(later) => return Err(later),
+                    Err(error) => return Err(error),
                 }
                 delivered.position = line.end;
-                self.spool.mark(&target, &delivered).map_err(disk)?;
+                self.spool.save_delivered(&target, &delivered).map_err(disk)?;
             }
         }
     }
-
-    /// What the store has.
-    pub(super) fn delivered(&self) -> Result<Delivered> {
-        Ok(self.spool.sent()?.targets.remove(self.store.target()).unwrap_or_default())
-    }
 }
 
-/// The running thread.
 pub(super) struct Sender {
     signals: Signals<()>,
     finished: Receiver<()>,
 }
 
 impl Sender {
-    /// Starts it.
-    pub(super) fn start(courier: Courier) -> std::io::Result<Self> {
+    pub(super) fn start(delivery: SpoolDelivery) -> std::io::Result<Self> {
         let ((signals, wake), (done, finished)) = (channel(), channel());
         std::thread::Builder::new().name("tracking".into()).spawn(move || {
-            run(courier, &wake);
-            // Nobody listens any more once a command stopped waiting.
+            run(delivery, &wake);
+            // The receiver is gone if the command stopped waiting.
             let _ = done.send(());
         })?;
         Ok(Self { signals, finished })
     }
 
-    /// There is something new.
     pub(super) fn wake(&self) {
-        // Should the thread have died, the spool still holds everything.
+        // If the thread has died, the spool still holds everything.
         let _ = self.signals.send(());
     }
 
-    /// Lets it make a last attempt, and waits for at most `patience`.
-    pub(super) fn finish(self, patience: Duration) {
+    /// Makes a last attempt and waits for at most `timeout`.
+    pub(super) fn finish(self, timeout: Duration) {
         drop(self.signals);
-        let _ = self.finished.recv_timeout(patience);
+        let _ = self.finished.recv_timeout(timeout);
     }
 }
 
-fn run(mut courier: Courier, wake: &Receiver<()>) {
-    let (mut pause, mut troubled, mut last) = (FIRST_PAUSE, false, false);
+fn run(mut delivery: SpoolDelivery, wake: &Receiver<()>) {
+    let (mut pause, mut is_failing, mut is_last) = (FIRST_PAUSE, false, false);
     loop {
-        let complete = match courier.deliver() {
-            Ok(delivery) => {
-                if troubled {
-                    say(format!("tracking: {} answers again and has everything", courier.store.target()));
+        let is_complete = match delivery.deliver() {
+            Ok(outcome) => {
+                if is_failing {
+                    say(format!("tracking: {} works again", delivery.store.target()));
                 }
-                (pause, troubled) = (FIRST_PAUSE, false);
-                delivery == Delivery::Complete
+                (pause, is_failing) = (FIRST_PAUSE, false);
+                outcome == Outcome::Complete
             }
             Err(error) => {
-                if !troubled {
-                    say(format!(
-                        "tracking: {error}; kept in {} and tried again",
-                        courier.spool.file().display()
-                    ));
+                if !is_failing {
+                    let spool = delivery.spool.file();
+                    say(format!("tracking: {error}; kept in {}, will be retried", spool.display()));
                 }
-                troubled = true;
+                is_failing = true;
                 false
             }
         };
-        if last {
+        if is_last {
             return;
         }
-        let signal = if complete {
-            wake.recv().map_err(|_| RecvTimeoutError::Disconnected)
-        } else {
-            wake.recv_timeout(pause)
-        };
+        let signal =
+            if is_complete { wake.recv().map_err(RecvTimeoutError::from) } else { wake.recv_timeout(pause) };
         match signal {
             Ok(()) => while wake.try_recv().is_ok() {},
             Err(RecvTimeoutError::Timeout) => pause = (pause * 2).min(LONGEST_PAUSE),
-            // What was appended before the end is still to be read.
-            Err(RecvTimeoutError::Disconnected) => last = true,
+            // Events may have been appended before the channel closed.
+            Err(RecvTimeoutError::Disconnected) => is_last = true,
         }
     }
 }

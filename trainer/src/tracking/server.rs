@@ -1,30 +1,28 @@
-//! An MLflow server over its REST interface, as far as this program needs it.
+//! The part of MLflow's REST API that tracking needs.
 
 mod http;
 
 use super::event::{ModelVersion, Number, RUN_TAG, Status};
-use super::store::{Failure, NewRun, Registered, Store};
+use super::store::{DeliveryError, NewRun, RegisteredVersion, Store, StoreResult};
 use crate::config::Tracking;
 use anyhow::Result;
-use http::{Answer, Http};
+use http::{Http, Response};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
-/// MLflow's interface.
 const API: &str = "api/2.0/mlflow";
-/// Where a server that keeps artefacts itself takes them.
+/// Upload path of a server that stores artefacts itself.
 const ARTEFACTS: &str = "api/2.0/mlflow-artifacts/artifacts";
 
-/// A server, and what it has told already.
-pub(super) struct Server {
+/// Caches the ids that the server has returned.
+pub(super) struct MlflowServer {
     http: Http,
     experiment: String,
     experiment_id: Option<String>,
-    /// Where it keeps the artefacts, by run.
     artefacts: BTreeMap<String, String>,
 }
 
-impl Server {
+impl MlflowServer {
     pub(super) fn new(url: &str, config: &Tracking) -> Result<Self> {
         Ok(Self {
             http: Http::new(url, config.request_seconds)?,
@@ -34,24 +32,34 @@ impl Server {
         })
     }
 
-    fn post(&self, path: &str, body: &Value) -> Result<Answer, Failure> {
+    fn post(&self, path: &str, body: &Value) -> StoreResult<Response> {
         self.http.post(&format!("{API}/{path}"), body)
     }
 
-    fn get(&self, path: &str, query: &[(&str, &str)]) -> Result<Answer, Failure> {
+    /// Does nothing if the name exists.
+    fn create(&self, path: &str, name: &str) -> StoreResult<()> {
+        let response = self.post(path, &json!({ "name": name }))?;
+        if response.is_error("RESOURCE_ALREADY_EXISTS") { Ok(()) } else { response.ok().map(drop) }
+    }
+
+    fn log_batch(&self, run: &str, kind: &str, values: Vec<Value>) -> StoreResult<()> {
+        self.post("runs/log-batch", &json!({ "run_id": run, kind: values }))?.ok().map(drop)
+    }
+
+    fn get(&self, path: &str, query: &[(&str, &str)]) -> StoreResult<Response> {
         self.http.get(&format!("{API}/{path}"), query)
     }
 
-    /// The experiment as the server knows it; none where it has none of this name.
-    fn experiment(&self) -> Result<Option<Value>, Failure> {
-        let answer = self.get("experiments/get-by-name", &[("experiment_name", &self.experiment)])?;
-        if answer.is_error("RESOURCE_DOES_NOT_EXIST") {
+    /// `None` if the server has no experiment of this name.
+    fn experiment(&self) -> StoreResult<Option<Value>> {
+        let response = self.get("experiments/get-by-name", &[("experiment_name", &self.experiment)])?;
+        if response.is_error("RESOURCE_DOES_NOT_EXIST") {
             return Ok(None);
         }
-        Ok(Some(answer.ok()?["experiment"].take()))
+        Ok(Some(response.ok()?["experiment"].take()))
     }
 
-    /// Why an experiment takes no run: one that was deleted keeps its name.
+    /// A deleted experiment keeps its name and accepts no runs.
     fn deleted(&self, experiment: &Value) -> Option<String> {
         let (url, name) = (self.http.url(), &self.experiment);
         (experiment["lifecycle_stage"] == "deleted").then(|| {
@@ -59,43 +67,37 @@ impl Server {
         })
     }
 
-    fn experiment_id(&mut self) -> Result<String, Failure> {
+    fn experiment_id(&mut self) -> StoreResult<String> {
         if let Some(id) = &self.experiment_id {
             return Ok(id.clone());
         }
         let mut found = self.experiment()?;
         if found.is_none() {
-            // Somebody else may create it in this moment, so the answer is whatever stands there afterwards.
-            let created = self.post("experiments/create", &json!({ "name": self.experiment }))?;
-            if !created.is_error("RESOURCE_ALREADY_EXISTS") {
-                created.ok()?;
-            }
+            // Another process may create it at the same time, so look it up again.
+            self.create("experiments/create", &self.experiment)?;
             found = self.experiment()?;
         }
         let found = found.unwrap_or_default();
-        if let Some(why) = self.deleted(&found) {
-            return Err(Failure::Later(why));
-        }
+        self.deleted(&found).map_or(Ok(()), |why| Err(DeliveryError::Retryable(why)))?;
         let id = text(&found, "experiment_id", "experiments/get-by-name")?;
         self.experiment_id = Some(id.clone());
         Ok(id)
     }
 
-    /// Where a run's artefacts go, as a path below [`ARTEFACTS`].
-    fn artefact_path(&mut self, run: &str) -> Result<String, Failure> {
+    fn artefact_path(&mut self, run: &str) -> StoreResult<String> {
         if let Some(path) = self.artefacts.get(run) {
             return Ok(path.clone());
         }
-        let answer = self.get("runs/get", &[("run_id", run)])?.ok()?;
-        let uri = text(&answer["run"]["info"], "artifact_uri", "runs/get")?;
+        let response = self.get("runs/get", &[("run_id", run)])?.ok()?;
+        let uri = text(&response["run"]["info"], "artifact_uri", "runs/get")?;
         // `mlflow-artifacts:/1/abc/artifacts`, or with a host after two slashes.
         let path = uri.strip_prefix("mlflow-artifacts:").map(|rest| match rest.strip_prefix("//") {
             Some(rest) => rest.split_once('/').map_or("", |(_host, path)| path).to_owned(),
             None => rest.trim_start_matches('/').to_owned(),
         });
         let path = path.ok_or_else(|| {
-            Failure::Never(format!(
-                "{}: keeps artefacts at {uri}, which is not reached through the server: start it with --artifacts-destination",
+            DeliveryError::Permanent(format!(
+                "{}: stores artefacts at {uri}, outside of the server: start it with --artifacts-destination",
                 self.http.url()
             ))
         })?;
@@ -103,50 +105,49 @@ impl Server {
         Ok(path)
     }
 
-    /// The number of the version with this bundle; creates it where there is none.
-    fn version_number(&mut self, run: &str, folder: &str, version: &ModelVersion) -> Result<String, Failure> {
+    /// Finds or creates the version of this bundle.
+    fn version_number(&mut self, run: &str, folder: &str, version: &ModelVersion) -> StoreResult<String> {
         let versions = self.versions(&version.model)?;
-        if let Some(number) = version.among(self.http.url(), &versions)? {
+        if let Some(number) = version.existing_number(self.http.url(), &versions)? {
             return Ok(number);
         }
-        let tags: Vec<Value> =
-            version.tags.iter().map(|(key, value)| json!({ "key": key, "value": value })).collect();
         let source = format!("runs:/{run}/{folder}");
+        let tags = pairs(&version.tags);
         let body = json!({ "name": version.model, "source": source, "run_id": run, "tags": tags });
-        let answer = self.post("model-versions/create", &body)?.ok()?;
-        text(&answer["model_version"], "version", "model-versions/create")
+        let response = self.post("model-versions/create", &body)?.ok()?;
+        text(&response["model_version"], "version", "model-versions/create")
     }
 }
 
-impl Store for Server {
+impl Store for MlflowServer {
     fn target(&self) -> &str {
         self.http.url()
     }
 
-    fn check_experiment(&mut self) -> Result<(), Failure> {
+    fn check_experiment(&mut self) -> StoreResult<()> {
         let why = self.experiment()?.and_then(|found| self.deleted(&found));
-        why.map_or(Ok(()), |why| Err(Failure::Never(why)))
+        why.map_or(Ok(()), |why| Err(DeliveryError::Permanent(why)))
     }
 
-    fn versions(&mut self, model: &str) -> Result<Vec<Registered>, Failure> {
+    fn versions(&mut self, model: &str) -> StoreResult<Vec<RegisteredVersion>> {
         let (filter, mut token, mut found) = (format!("name = '{model}'"), String::new(), Vec::new());
         loop {
             let mut query = vec![("filter", filter.as_str()), ("max_results", "1000")];
             if !token.is_empty() {
                 query.push(("page_token", &token));
             }
-            let answer = self.get("model-versions/search", &query)?.ok()?;
-            for version in answer["model_versions"].as_array().into_iter().flatten() {
+            let response = self.get("model-versions/search", &query)?.ok()?;
+            for version in response["model_versions"].as_array().into_iter().flatten() {
                 found.push(registered(version)?);
             }
-            match answer["next_page_token"].as_str() {
+            match response["next_page_token"].as_str() {
                 Some(next) if !next.is_empty() => next.clone_into(&mut token),
                 _ => return Ok(found),
             }
         }
     }
 
-    fn run(&mut self, run: &NewRun) -> Result<String, Failure> {
+    fn run(&mut self, run: &NewRun) -> StoreResult<String> {
         let experiment_id = self.experiment_id()?;
         let search = json!({
             "experiment_ids": [experiment_id],
@@ -158,24 +159,22 @@ impl Store for Server {
         if let Some(info) = found["runs"].get(0).map(|run| &run["info"]) {
             return text(info, "run_id", "runs/search");
         }
-        let tags: Vec<Value> =
-            run.tags.iter().map(|(key, value)| json!({ "key": key, "value": value })).collect();
         let create = json!({
             "experiment_id": experiment_id,
             "run_name": run.name,
             "start_time": run.time_ms,
-            "tags": tags,
+            "tags": pairs(run.tags),
         });
         let created = self.post("runs/create", &create)?.ok()?;
         text(&created["run"]["info"], "run_id", "runs/create")
     }
 
-    fn parameters(&mut self, run: &str, values: &[(&String, &String)]) -> Result<(), Failure> {
-        self.post("runs/log-batch", &json!({ "run_id": run, "params": pairs(values) }))?.ok().map(drop)
+    fn parameters(&mut self, run: &str, values: &[(&String, &String)]) -> StoreResult<()> {
+        self.log_batch(run, "params", pairs(values.iter().copied()))
     }
 
-    fn tags(&mut self, run: &str, values: &[(&String, &String)]) -> Result<(), Failure> {
-        self.post("runs/log-batch", &json!({ "run_id": run, "tags": pairs(values) }))?.ok().map(drop)
+    fn tags(&mut self, run: &str, values: &[(&String, &String)]) -> StoreResult<()> {
+        self.log_batch(run, "tags", pairs(values.iter().copied()))
     }
 
     fn metrics(
@@ -184,30 +183,26 @@ impl Store for Server {
         time_ms: i64,
         step: i64,
         values: &[(&String, &Number)],
-    ) -> Result<(), Failure> {
+    ) -> StoreResult<()> {
         let metric = |(key, value): &(&String, &Number)| json!({ "key": key, "value": value, "timestamp": time_ms, "step": step });
-        let metrics: Vec<Value> = values.iter().map(metric).collect();
-        self.post("runs/log-batch", &json!({ "run_id": run, "metrics": metrics }))?.ok().map(drop)
+        self.log_batch(run, "metrics", values.iter().map(metric).collect())
     }
 
-    fn artefact(&mut self, run: &str, name: &str, bytes: &[u8]) -> Result<(), Failure> {
+    fn artefact(&mut self, run: &str, name: &str, bytes: &[u8]) -> StoreResult<()> {
         let path = format!("{ARTEFACTS}/{}/{name}", self.artefact_path(run)?);
         self.http.put(&path, bytes)?.ok().map(drop)
     }
 
-    fn version(&mut self, run: &str, folder: &str, version: &ModelVersion) -> Result<String, Failure> {
+    fn version(&mut self, run: &str, folder: &str, version: &ModelVersion) -> StoreResult<String> {
         let model = &version.model;
-        let created = self.post("registered-models/create", &json!({ "name": model }))?;
-        if !created.is_error("RESOURCE_ALREADY_EXISTS") {
-            created.ok()?;
-        }
+        self.create("registered-models/create", model)?;
         let number = self.version_number(run, folder, version)?;
         let alias = json!({ "name": model, "alias": version.alias, "version": number });
         self.post("registered-models/alias", &alias)?.ok()?;
         Ok(number)
     }
 
-    fn status(&mut self, run: &str, status: Status, time_ms: i64) -> Result<(), Failure> {
+    fn status(&mut self, run: &str, status: Status, time_ms: i64) -> StoreResult<()> {
         let mut update = json!({ "run_id": run, "status": status });
         if status != Status::Running {
             update["end_time"] = time_ms.into();
@@ -216,25 +211,25 @@ impl Store for Server {
     }
 }
 
-/// A version as the server describes it.
-fn registered(version: &Value) -> Result<Registered, Failure> {
+fn registered(version: &Value) -> StoreResult<RegisteredVersion> {
     let tag = |tag: &Value| Some((tag["key"].as_str()?.to_owned(), tag["value"].as_str()?.to_owned()));
-    Ok(Registered {
+    Ok(RegisteredVersion {
         number: text(version, "version", "model-versions/search")?,
         run: version["run_id"].as_str().unwrap_or_default().to_owned(),
         tags: version["tags"].as_array().into_iter().flatten().filter_map(tag).collect(),
     })
 }
 
-fn pairs(values: &[(&String, &String)]) -> Vec<Value> {
-    values.iter().map(|(key, value)| json!({ "key": key, "value": value })).collect()
+fn pairs<'a>(values: impl IntoIterator<Item = (&'a String, &'a String)>) -> Vec<Value> {
+    values.into_iter().map(|(key, value)| json!({ "key": key, "value": value })).collect()
 }
 
-/// A text that an answer must hold.
-fn text(value: &Value, key: &str, path: &str) -> Result<String, Failure> {
+fn text(value: &Value, key: &str, path: &str) -> StoreResult<String> {
     match &value[key] {
         Value::String(text) => Ok(text.clone()),
         Value::Number(number) => Ok(number.to_string()),
-        _ => Err(Failure::Later(format!("{path}: the answer holds no {key}; is this an MLflow server?"))),
+        _ => Err(DeliveryError::Retryable(format!(
+            "{path}: the response has no {key}; is this an MLflow server?"
+        ))),
     }
 }

@@ -1,66 +1,57 @@
-//! The spool: events on disk before they are sent, append-only, and how far each target has them.
+//! The spool: an append-only file of events, and how much of it each store has received.
 
 use super::event::Event;
 use crate::files;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-/// A run's events, in the folder `trainer.tracking.spool` of its directory.
+const SENT: &str = "sent.json";
+
 #[derive(Debug, Clone)]
 pub struct Spool {
     folder: PathBuf,
 }
 
-/// A line of the spool.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Line {
-    /// What it says; the line itself where it is no event.
+    /// The line and the parser's message if it is not an event.
     pub event: Result<Event, String>,
-    /// Where the next line begins.
+    /// Byte position of the next line.
     pub end: u64,
 }
 
-/// How far each target has the spool: `sent.json`.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Sent {
-    /// By target: a server's URL or the local store's folder.
-    pub targets: BTreeMap<String, Delivered>,
-}
+/// `sent.json`: what each store has received, by [`Store::target`](super::store::Store::target).
+type Sent = BTreeMap<String, Delivered>;
 
-/// What one target has.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Delivered {
-    /// The run as the target names it.
     pub run: Option<String>,
-    /// Bytes of the spool that are dealt with.
+    /// Bytes of the spool that have been processed.
     pub position: u64,
-    /// Events that it has.
+    /// Number of accepted events.
     pub events: usize,
-    /// Events that it will never have, with the reason.
     pub refused: Vec<String>,
-    /// Registered versions by the bundle's digest.
+    /// Registered version numbers by bundle digest.
     pub versions: BTreeMap<String, String>,
 }
 
 impl Spool {
-    /// The spool in a folder, which is created.
+    /// Opens the spool in a folder, creating it if needed.
     pub fn open(folder: PathBuf) -> Result<Self> {
         files::create_folder(&folder)?;
         Ok(Self { folder })
     }
 
-    /// The file of events.
     pub fn file(&self) -> PathBuf {
         self.folder.join("events.ndjson")
     }
 
-    /// Appends events; they are on disk when this returns.
+    /// The events are on disk when this returns.
     pub fn append(&self, events: &[Event]) -> Result<()> {
         let mut lines = Vec::new();
         for event in events {
@@ -73,7 +64,7 @@ impl Spool {
                 let mut last = [0];
                 file.seek(SeekFrom::End(-1))?;
                 file.read_exact(&mut last)?;
-                // A line that a power cut tore stays for itself: the next one must not grow into it.
+                // A power cut left an incomplete line: keep the next one separate from it.
                 if last != *b"\n" {
                     lines.insert(0, b'\n');
                 }
@@ -81,24 +72,21 @@ impl Spool {
             file.write_all(&lines)?;
             file.sync_data()
         };
-        write().with_context(|| format!("{}: cannot be appended to", self.file().display()))
+        write().with_context(|| format!("{}: cannot be written", self.file().display()))
     }
 
-    /// Complete lines from a position on.
+    /// Complete lines from a byte position on.
     pub fn lines(&self, position: u64) -> Result<Vec<Line>> {
-        let read = || -> std::io::Result<Vec<u8>> {
-            let mut bytes = Vec::new();
-            match File::open(self.file()) {
-                Ok(mut file) => {
-                    file.seek(SeekFrom::Start(position))?;
-                    file.read_to_end(&mut bytes)?;
-                }
-                Err(error) if error.kind() == ErrorKind::NotFound => {}
-                Err(error) => return Err(error),
-            }
-            Ok(bytes)
+        let mut bytes = Vec::new();
+        let mut read = || -> std::io::Result<()> {
+            let mut file = File::open(self.file())?;
+            file.seek(SeekFrom::Start(position))?;
+            file.read_to_end(&mut bytes).map(drop)
         };
-        let bytes = read().with_context(|| format!("{}: cannot be read", self.file().display()))?;
+        match read() {
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            result => result.with_context(|| format!("{}: cannot be read", self.file().display()))?,
+        }
         let mut end = position;
         let complete = bytes.split_inclusive(|byte| *byte == b'\n').filter(|line| line.ends_with(b"\n"));
         let lines = complete.map(|line| {
@@ -110,53 +98,34 @@ impl Spool {
         Ok(lines.collect())
     }
 
-    /// The events so far, without lines that are none.
+    /// All events, skipping lines that are not events.
     pub fn events(&self) -> Result<Vec<Event>> {
         Ok(self.lines(0)?.into_iter().filter_map(|line| line.event.ok()).collect())
     }
 
-    /// How far each target is.
-    pub fn sent(&self) -> Result<Sent> {
-        let file = self.sent_file();
-        match std::fs::read(&file) {
-            Ok(bytes) => serde_json::from_slice(&bytes).with_context(|| {
-                format!(
-                    "{}: is no state of delivery; remove it, and everything is sent again",
-                    file.display()
-                )
-            }),
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(Sent::default()),
-            Err(error) => Err(error).with_context(|| format!("{}: cannot be read", file.display())),
+    pub fn delivered(&self, target: &str) -> Result<Delivered> {
+        Ok(self.sent()?.remove(target).unwrap_or_default())
+    }
+
+    pub fn save_delivered(&self, target: &str, delivered: &Delivered) -> Result<()> {
+        let mut sent = self.sent()?;
+        sent.insert(target.to_owned(), delivered.clone());
+        files::write_json(&self.folder.join(SENT), &sent)
+    }
+
+    /// Locks the spool for sending. `None` if another process holds the lock.
+    pub fn lock(&self) -> Result<Option<File>> {
+        let path = self.folder.join("sending.lock");
+        let failed = || format!("{}: cannot be locked", path.display());
+        let file = OpenOptions::new().create(true).append(true).open(&path).with_context(failed)?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(file)),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => Err(error).with_context(failed),
         }
     }
 
-    /// Writes down how far a target is.
-    pub fn mark(&self, target: &str, delivered: &Delivered) -> Result<()> {
-        let mut sent = self.sent()?;
-        sent.targets.insert(target.to_owned(), delivered.clone());
-        files::write_json(&self.sent_file(), &sent)
-    }
-
-    /// The right to send, while the file is held: two processes must not create the same run. None while another has it.
-    pub fn lock(&self) -> Result<Option<File>> {
-        let path = self.folder.join("sending.lock");
-        let open = || -> std::io::Result<Option<File>> {
-            let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path)?;
-            match file.try_lock() {
-                Ok(()) => Ok(Some(file)),
-                Err(std::fs::TryLockError::WouldBlock) => Ok(None),
-                Err(std::fs::TryLockError::Error(error)) => Err(error),
-            }
-        };
-        open().with_context(|| format!("{}: cannot be locked", path.display()))
-    }
-
-    /// The folder.
-    pub fn folder(&self) -> &Path {
-        &self.folder
-    }
-
-    fn sent_file(&self) -> PathBuf {
-        self.folder.join("sent.json")
+    fn sent(&self) -> Result<Sent> {
+        Ok(files::read_json(&self.folder.join(SENT))?.unwrap_or_default())
     }
 }

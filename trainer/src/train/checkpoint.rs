@@ -1,5 +1,5 @@
-//! Checkpoints: after every epoch, everything that the next one depends on, in one file that is replaced atomically.
-//! Generators need no place in it: every epoch and every sample seeds its own.
+//! Checkpoints: one file per run, replaced atomically after every epoch. Every epoch derives its own seed, so
+//! it holds no random state.
 
 use crate::files;
 use crate::model::Network;
@@ -9,76 +9,63 @@ use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
-/// How one epoch went.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub struct EpochMetrics {
     /// Counted from 1.
     pub epoch: usize,
-    /// Steps made since the beginning.
     pub step: usize,
-    /// Mean weighted loss over the augmented train fold.
+    /// Mean class-weighted loss on the augmented train fold.
     pub train_loss: f64,
-    /// The averaged weights' weighted loss on the select fold.
+    /// Class-weighted loss of the averaged weights on the select fold.
     pub select_loss: f64,
-    /// Their area under the ROC curve there.
+    /// Area under the ROC curve of the averaged weights on the select fold.
     pub select_auc: f64,
-    /// Of the last step.
+    /// At the last step of the epoch.
     pub learning_rate: f64,
-    /// In training. Not in the file of the best weights, which is the same for the same seed.
+    /// Missing in the metadata of the best weights, which depend on the seed alone.
     #[serde(default)]
     pub images_per_second: f64,
 }
 
-/// Where training stands.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Progress {
-    /// [`Config::digest`](crate::config::Config::digest) of the run.
     pub config_sha256: String,
-    /// Digest of the frozen folds.
     pub folds_sha256: String,
-    /// Every finished epoch.
     pub history: Vec<EpochMetrics>,
 }
 
 impl Progress {
-    /// Finished epochs.
     pub const fn epochs(&self) -> usize {
         self.history.len()
     }
 
-    /// Finished steps.
     pub fn steps(&self) -> usize {
         self.history.last().map_or(0, |epoch| epoch.step)
     }
 
-    /// The epoch with the largest area under the curve, to three decimals: a fold of some hundred images cannot tell
-    /// finer. Of equals the one with the smallest loss, to three decimals as well, and of those the last.
+    /// The epoch with the largest AUC. A fold of a few hundred images cannot resolve more than three
+    /// decimals, so ties at three decimals go to the smallest loss (three decimals too), then to the latest
+    /// epoch.
     pub fn best(&self) -> Option<&EpochMetrics> {
         let thousandths = |value: f64| (value * 1e3).round() as i64;
         self.history.iter().max_by_key(|e| (thousandths(e.select_auc), -thousandths(e.select_loss)))
     }
 
-    /// Epochs since the best. Those in which the classifier learns alone are not counted.
+    /// Epochs since the best one, not counting epochs that train the classifier alone.
     pub fn epochs_without_improvement(&self, head_first_epochs: usize) -> usize {
         self.best().map_or(0, |best| self.epochs().saturating_sub(best.epoch.max(head_first_epochs)))
     }
 }
 
-/// What is trained, and what its steps depend on.
 #[derive(Debug)]
 pub struct State {
-    /// The network that makes the steps.
     pub network: Network,
-    /// The average of its weights.
     pub average: Network,
-    /// The optimiser.
     pub optimiser: Optimiser,
-    /// What has been done.
     pub progress: Progress,
 }
 
 impl State {
-    /// Writes everything to `file`.
     pub fn save(&self, file: &Path) -> Result<()> {
         files::write_atomically(
             file,
@@ -86,25 +73,22 @@ impl State {
         )
     }
 
-    /// Goes on from `file`.
-    ///
-    /// # Errors
-    /// When the file belongs to another configuration or other folds.
+    /// Loads a checkpoint of the same configuration and folds.
     pub fn resume(&mut self, file: &Path) -> Result<()> {
-        let (tensors, note) = weights::read(file)?;
-        let note = note.with_context(|| format!("{}: is not a checkpoint", file.display()))?;
-        let progress: Progress = serde_json::from_str(&note)
-            .with_context(|| format!("{}: is not a checkpoint", file.display()))?;
-        ensure!(
-            progress.config_sha256 == self.progress.config_sha256
-                && progress.folds_sha256 == self.progress.folds_sha256,
-            "{}: belongs to another configuration or other folds",
-            file.display()
-        );
-        weights::copy(&tensors, &self.tensors())
-            .with_context(|| format!("{}: does not fit", file.display()))?;
-        self.progress = progress;
-        Ok(())
+        let (tensors, metadata) = weights::read(file)?;
+        let restore = || -> Result<()> {
+            let progress: Progress =
+                serde_json::from_str(&metadata.unwrap_or_default()).context("not a checkpoint")?;
+            ensure!(
+                progress.config_sha256 == self.progress.config_sha256
+                    && progress.folds_sha256 == self.progress.folds_sha256,
+                "belongs to another configuration or other folds"
+            );
+            weights::copy(&tensors, &self.tensors())?;
+            self.progress = progress;
+            Ok(())
+        };
+        restore().with_context(|| file.display().to_string())
     }
 
     fn tensors(&self) -> NamedTensors {
@@ -123,15 +107,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_best_epoch_is_the_last_of_those_that_the_fold_cannot_tell_apart() {
+    fn ties_at_three_decimals_go_to_the_latest_epoch() {
         let with_loss = |epoch, select_auc, select_loss| EpochMetrics {
             epoch,
             step: epoch * 10,
-            train_loss: 0.1,
             select_loss,
             select_auc,
-            learning_rate: 1e-4,
-            images_per_second: 1.0,
+            ..Default::default()
         };
         let epoch = |number, select_auc| with_loss(number, select_auc, 0.1);
         let history = vec![epoch(1, 0.99), epoch(2, 0.9984), epoch(3, 0.9981), epoch(4, 0.996)];

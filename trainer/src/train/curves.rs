@@ -1,11 +1,10 @@
-//! Metrics per epoch as a table and as curves.
+//! The metrics of every epoch as CSV and as curves.
 
 use crate::figures::{Along, Axes, Form, Series, charts, span};
 use crate::files;
 use crate::train::checkpoint::EpochMetrics;
 use anyhow::Result;
 
-/// The history as CSV.
 pub fn csv(history: &[EpochMetrics]) -> Result<Vec<u8>> {
     let row = |e: &EpochMetrics| {
         [
@@ -23,15 +22,15 @@ pub fn csv(history: &[EpochMetrics]) -> Result<Vec<u8>> {
     files::csv(header, history.iter().map(row))
 }
 
-/// Losses on the left, area under the curve on the right, each with the epoch whose weights are kept.
+/// Losses on the left, AUC on the right, both with the epoch whose weights are kept.
 pub fn svg(history: &[EpochMetrics], kept: Option<usize>) -> Result<String> {
     let curve = |name: &str, value: fn(&EpochMetrics) -> f64| {
         Series::new(name, history.iter().map(|e| (e.epoch as f64, value(e))).collect(), Form::Marks)
     };
     let mut losses =
         vec![curve("select fold", |e| e.select_loss), curve("train fold, augmented", |e| e.train_loss)];
-    let mut areas = vec![curve("select fold", |e| e.select_auc)];
-    let [of_loss, of_area] = [&mut losses, &mut areas].map(|series| {
+    let mut aucs = vec![curve("select fold", |e| e.select_auc)];
+    let [loss_range, auc_range] = [&mut losses, &mut aucs].map(|series| {
         let range = span(series.iter().flat_map(|series| &series.points).map(|point| point.1));
         if let Some(epoch) = kept {
             let ends = [range.start, range.end].map(|y| (epoch as f64, y));
@@ -42,8 +41,8 @@ pub fn svg(history: &[EpochMetrics], kept: Option<usize>) -> Result<String> {
     let epochs = 0.5..history.len().max(2) as f64 + 0.5;
     let axes = |title, y| Axes { title, x: "epoch", y, along: Along::Whole };
     charts(&[
-        (axes("Loss by epoch", "loss"), (epochs.clone(), of_loss), &losses),
-        (axes("Area under the ROC curve by epoch", "AUC"), (epochs, of_area), &areas),
+        (axes("Loss by epoch", "loss"), (epochs.clone(), loss_range), &losses),
+        (axes("Area under the ROC curve by epoch", "AUC"), (epochs, auc_range), &aucs),
     ])
 }
 
@@ -52,20 +51,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_curves_count_whole_epochs_and_show_the_kept_one() {
+    fn the_axis_counts_whole_epochs_and_the_kept_one_is_marked() {
         let history = [1, 2, 3].map(|epoch| EpochMetrics {
             epoch,
-            step: 10 * epoch,
             train_loss: 1.0 / epoch as f64,
             select_loss: 1.1 / epoch as f64,
             select_auc: 0.6 + 0.1 * epoch as f64,
-            learning_rate: 1e-3,
-            images_per_second: 1.0,
+            ..Default::default()
         });
         let drawn = svg(&history, Some(2)).unwrap();
         assert!(drawn.contains("kept: epoch 2") && drawn.contains("train fold, augmented"), "{drawn}");
         let texts: Vec<&str> = drawn.split(['<', '>']).map(str::trim).collect();
         assert!(texts.contains(&"3") && !texts.contains(&"1.5"), "{texts:?}");
-        assert!(svg(&[], None).is_ok(), "nothing to draw is no error");
+        assert!(svg(&[], None).is_ok(), "an empty history is not an error");
     }
 }

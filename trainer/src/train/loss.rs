@@ -1,9 +1,9 @@
-//! Losses of one logit an image, in which both classes count alike.
+//! Binary losses that weigh both classes equally.
 
 use crate::config::training::{Loss, LossKind};
 use tch::{Kind, Reduction, Tensor};
 
-/// A loss with the class weights of one train fold, whose mean is 1.
+/// Class weights of one train fold; their mean over the fold is 1.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct WeightedLoss {
     negative: f64,
@@ -12,7 +12,7 @@ pub struct WeightedLoss {
 }
 
 impl WeightedLoss {
-    /// Weighs the classes by the reciprocal of their shares.
+    /// Class weights are the inverse of the class frequencies.
     pub fn new(labels: &[bool], loss: Loss) -> Self {
         let n_positive = labels.iter().filter(|label| **label).count();
         let weight = |n: usize| labels.len() as f64 / (2.0 * n as f64);
@@ -20,22 +20,22 @@ impl WeightedLoss {
     }
 
     /// Mean loss of a training batch; both tensors are `[N, 1]`.
-    pub fn of_batch(&self, logits: &Tensor, labels: &Tensor) -> Tensor {
+    pub fn batch_loss(&self, logits: &Tensor, labels: &Tensor) -> Tensor {
         let targets = labels * (1.0 - self.loss.label_smoothing) + self.loss.label_smoothing / 2.0;
         let weights = self.weights(labels);
         match self.loss.kind {
             LossKind::WeightedCrossEntropy => cross_entropy(logits, &targets, &weights, Reduction::Mean),
-            // Lin et al. 2017: what is classified well counts less, by the distance to the target.
+            // Lin et al. 2017. The modulating factor uses the distance to the smoothed target.
             LossKind::Focal => {
                 let distance = (&targets - logits.sigmoid()).abs();
-                let focus = distance.pow_tensor_scalar(self.loss.focal_gamma);
-                (cross_entropy(logits, &targets, &weights, Reduction::None) * focus).mean(Kind::Float)
+                let modulation = distance.pow_tensor_scalar(self.loss.focal_gamma);
+                (cross_entropy(logits, &targets, &weights, Reduction::None) * modulation).mean(Kind::Float)
             }
         }
     }
 
-    /// Mean weighted cross-entropy without smoothing or focus: what epochs and trials are compared by.
-    pub fn of_fold(&self, logits: &[f64], positive: &[bool]) -> f64 {
+    /// Mean weighted cross-entropy, without smoothing or focal factor, for comparing epochs and trials.
+    pub fn fold_loss(&self, logits: &[f64], positive: &[bool]) -> f64 {
         let labels: Vec<f64> = positive.iter().map(|label| f64::from(u8::from(*label))).collect();
         let labels = Tensor::from_slice(&labels);
         cross_entropy(&Tensor::from_slice(logits), &labels, &self.weights(&labels), Reduction::Mean)
@@ -62,11 +62,11 @@ mod tests {
         let labels = [true, true, true, false];
         let targets = Tensor::from_slice(&[1f32, 1.0, 1.0, 0.0]).view([-1, 1]);
         let logits = Tensor::from_slice(logits).view([-1, 1]);
-        WeightedLoss::new(&labels, loss).of_batch(&logits, &targets).double_value(&[])
+        WeightedLoss::new(&labels, loss).batch_loss(&logits, &targets).double_value(&[])
     }
 
     #[test]
-    fn losses_are_what_their_formulas_say() {
+    fn losses_equal_their_formulas() {
         let logits = [2.0f32, -1.0, 0.5, 0.3];
         let sigmoid = |z: f64| 1.0 / (1.0 + (-z).exp());
         let by_hand = |gamma: f64, smoothing: f64| {
@@ -84,11 +84,11 @@ mod tests {
     }
 
     #[test]
-    fn folds_are_compared_without_smoothing() {
+    fn the_loss_of_a_fold_ignores_smoothing() {
         let labels = [true, true, false, false];
         let logits = [3.0, 1.0, -2.0, 0.5];
         let smooth = WeightedLoss::new(&labels, Loss { label_smoothing: 0.2, ..PLAIN });
         let plain = WeightedLoss::new(&labels, PLAIN);
-        assert!((smooth.of_fold(&logits, &labels) - plain.of_fold(&logits, &labels)).abs() < 1e-12);
+        assert!((smooth.fold_loss(&logits, &labels) - plain.fold_loss(&logits, &labels)).abs() < 1e-12);
     }
 }

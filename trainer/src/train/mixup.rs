@@ -1,5 +1,5 @@
-//! Mixup (Zhang et al. 2018): every image of a batch is blended with another, and so is its label. Shares and partners
-//! come from the host's seeded generator, never from the device.
+//! Mixup (Zhang et al. 2018): blends every image of a batch, and its label, with another one. Random numbers
+//! come from the host, so the device does not matter.
 
 use crate::data::augment::generator;
 use anyhow::{Context, Result};
@@ -9,38 +9,31 @@ use rand_chacha::ChaCha8Rng;
 use rand_distr::Beta;
 use tch::Tensor;
 
-/// The sample number under which an epoch's mixtures are drawn; no dataset is as large.
-const MIXTURES: usize = u32::MAX as usize - 1;
+/// Sample number that seeds the draws of an epoch. No data set is that large.
+const SAMPLE: usize = u32::MAX as usize - 1;
 
-/// Draws the mixtures of one epoch, batch after batch.
 #[derive(Debug)]
 pub struct Mixup {
-    share: Option<Beta<f64>>,
+    beta: Option<Beta<f64>>,
     rng: ChaCha8Rng,
 }
 
 impl Mixup {
-    /// Shares are drawn from Beta(alpha, alpha); an alpha of 0 mixes nothing.
-    ///
-    /// # Errors
-    /// When alpha is no number.
+    /// Draws blending weights from Beta(alpha, alpha); alpha 0 turns mixup off.
     pub fn new(alpha: f64, seed: u64, epoch: usize) -> Result<Self> {
-        let share = (alpha > 0.0)
-            .then(|| {
-                Beta::new(alpha, alpha).with_context(|| format!("trainer.training.mixup_alpha: {alpha}"))
-            })
-            .transpose()?;
-        Ok(Self { share, rng: generator(seed, epoch, MIXTURES) })
+        let beta = (alpha > 0.0).then(|| Beta::new(alpha, alpha)).transpose();
+        let beta = beta.with_context(|| format!("trainer.training.mixup_alpha: {alpha}"))?;
+        Ok(Self { beta, rng: generator(seed, epoch, SAMPLE) })
     }
 
-    /// Blends images `[N, ...]` and labels `[N, 1]` with the same ones in another order.
+    /// Blends images `[N, ...]` and labels `[N, 1]` with a permutation of themselves.
     pub fn blend(&mut self, images: Tensor, labels: Tensor) -> (Tensor, Tensor) {
-        let Some(share) = self.share else { return (images, labels) };
-        let own = self.rng.sample(share);
+        let Some(beta) = self.beta else { return (images, labels) };
+        let weight = self.rng.sample(beta);
         let mut partners: Vec<i64> = (0..images.size()[0]).collect();
         partners.shuffle(&mut self.rng);
         let partners = Tensor::from_slice(&partners).to_device(images.device());
-        let blend = |tensor: &Tensor| tensor * own + tensor.index_select(0, &partners) * (1.0 - own);
+        let blend = |tensor: &Tensor| tensor * weight + tensor.index_select(0, &partners) * (1.0 - weight);
         (blend(&images), blend(&labels))
     }
 }
@@ -48,10 +41,10 @@ impl Mixup {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tch::{Device, Kind};
+    use tch::Kind;
 
     #[test]
-    fn a_label_is_mixed_as_its_image_and_the_draw_follows_seed_and_epoch() {
+    fn labels_and_images_are_blended_alike_and_draws_depend_on_seed_and_epoch() {
         let labels = Tensor::from_slice(&[0.0f32, 1.0, 0.0, 1.0]).view([4, 1]);
         let images = labels.view([4, 1, 1, 1]) * 255.0;
         let draw = |alpha, seed, epoch| {
@@ -69,6 +62,5 @@ mod tests {
         assert_ne!(text(&mixed), text(&draw(0.4, 1, 2)));
         assert_ne!(text(&mixed), text(&draw(0.4, 2, 1)));
         assert!(draw(0.0, 1, 1).iter().all(|(unmixed, _)| unmixed.equal(&images)));
-        assert_eq!(images.device(), Device::Cpu);
     }
 }

@@ -1,13 +1,12 @@
-//! Schedules: learning rate and averaging as pure functions of the step.
+//! Learning rate and averaging as functions of the step.
 
 use std::f64::consts::PI;
 
-/// The rate starts at this share of the peak.
+/// Start and end of the rate, as shares of the peak.
 const START: f64 = 1.0 / 25.0;
-/// And ends at this one.
 const END: f64 = 1e-4;
 
-/// One cycle (Smith 2018): a cosine up to `peak` over `warmup_fraction` of the steps, a cosine down over the rest.
+/// One-cycle schedule (Smith 2018): a cosine up to `peak` over `warmup_fraction` of the steps, then down.
 pub fn learning_rate(step: usize, n_steps: usize, peak: f64, warmup_fraction: f64) -> f64 {
     let last = n_steps.saturating_sub(1).max(1) as f64;
     let top = (warmup_fraction * n_steps as f64 - 1.0).max(0.0);
@@ -20,7 +19,7 @@ pub fn learning_rate(step: usize, n_steps: usize, peak: f64, warmup_fraction: f6
     }
 }
 
-/// Decay of the averaged weights at a step: small at first, so that the average forgets where training began.
+/// Decay of the averaged weights. It starts small, so that the average drops the initial weights quickly.
 pub fn average_decay(step: usize, decay: f64) -> f64 {
     decay.min((1.0 + step as f64) / (10.0 + step as f64))
 }
@@ -30,7 +29,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_rate_climbs_to_its_peak_and_falls_to_almost_nothing() {
+    fn the_rate_rises_to_its_peak_and_falls_to_almost_zero() {
         let rates: Vec<f64> = (0..1000).map(|step| learning_rate(step, 1000, 3e-4, 0.15)).collect();
         assert!((rates[0] - 3e-4 / 25.0).abs() < 1e-12);
         assert!((rates[149] - 3e-4).abs() < 1e-12);
@@ -48,7 +47,7 @@ mod tests {
     }
 
     #[test]
-    fn the_average_follows_closely_at_first() {
+    fn the_average_starts_with_a_small_decay() {
         assert!((average_decay(0, 0.995) - 0.1).abs() < 1e-12);
         assert!((average_decay(100_000, 0.995) - 0.995).abs() < 1e-12);
     }

@@ -1,4 +1,4 @@
-//! Scores of a fold, from a network in float32 or from a session, without augmentation.
+//! Logits and embeddings of a fold, from the network in float32 or from an exported graph, without augmentation.
 
 use crate::data::pixels::Pixels;
 use crate::model::Network;
@@ -7,24 +7,21 @@ use anyhow::Result;
 use runtime::Session;
 use tch::{Device, Kind, Tensor};
 
-/// Images a batch; scores do not depend on it.
+/// Images per batch. Scores do not depend on it.
 const BATCH: usize = 64;
 
-/// Scores of a fold, in its order.
 #[derive(Debug, Default)]
 pub struct Scores {
     /// Before calibration.
     pub logits: Vec<f64>,
-    /// Pooled features of each image.
     pub embeddings: Vec<Vec<f32>>,
 }
 
-/// Scores every image.
 pub fn score(network: &Network, pixels: &Pixels, device: Device, what: &str) -> Result<Scores> {
     score_batches(network, pixels.len(), what, |positions| grey_nchw(pixels, positions, device))
 }
 
-/// Scores images of any origin that have the model's size (columns, rows).
+/// Scores images of the model's input size (columns, rows).
 pub fn score_grey(
     network: &Network,
     images: &[&[u8]],
@@ -42,13 +39,12 @@ fn score_batches(
     network: &Network,
     n: usize,
     what: &str,
-    images: impl Fn(&[usize]) -> Tensor,
+    input: impl Fn(&[usize]) -> Tensor,
 ) -> Result<Scores> {
     let meter = Meter::new(what, n);
     let mut scores = Scores::default();
-    let positions: Vec<usize> = (0..n).collect();
-    for positions in positions.chunks(BATCH) {
-        let outputs = network.outputs(&images(positions));
+    for positions in (0..n).collect::<Vec<_>>().chunks(BATCH) {
+        let outputs = network.outputs(&input(positions));
         let logits: Vec<f32> = Vec::try_from(outputs.logits.flatten(0, -1))?;
         let embeddings: Vec<Vec<f32>> = Vec::try_from(outputs.embedding)?;
         scores.logits.extend(logits.into_iter().map(f64::from));
@@ -58,18 +54,18 @@ fn score_batches(
     Ok(scores)
 }
 
-/// Images of a fold as the network takes them: float32 `[N, 1, H, W]`.
+/// Images of a fold as network input: float32 `[N, 1, H, W]`.
 pub fn grey_nchw(pixels: &Pixels, positions: &[usize], device: Device) -> Tensor {
     batch(&pixels.gather(positions), positions.len(), pixels.size, device)
 }
 
-/// `n` images, row-major one after the other, as the network takes them: float32 `[N, 1, H, W]`.
+/// `n` concatenated row-major images as network input: float32 `[N, 1, H, W]`.
 pub fn batch(images: &[u8], n: usize, (width, height): (u32, u32), device: Device) -> Tensor {
     let shape = [n as i64, 1, i64::from(height), i64::from(width)];
     Tensor::from_data_size(images, &shape, Kind::Uint8).to_device(device).to_kind(Kind::Float)
 }
 
-/// Scores every image with a session of ONNX Runtime, one at a time.
+/// Scores one image at a time with ONNX Runtime.
 pub(crate) fn score_graph(session: &mut Session, pixels: &Pixels, what: &str) -> Result<Scores> {
     let meter = Meter::new(what, pixels.len());
     let mut scores = Scores::default();

@@ -1,4 +1,4 @@
-//! A trained run opened again: the best network with its data.
+//! A finished training run, opened with its best weights and its data.
 
 use crate::config::Config;
 use crate::data::census::Census;
@@ -17,83 +17,59 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use tch::Device;
 
-/// The best network of a run, and what it was trained with.
 #[derive(Debug)]
 pub struct TrainedRun<'a> {
-    /// The configuration.
     pub config: &'a Config,
-    /// Where its files are.
     pub run: &'a RunDirectory,
-    /// The data.
     pub index: Index,
-    /// Its division.
     pub folds: Folds,
-    /// The averaged weights of the best epoch, in float32.
+    /// Averaged weights of the best epoch, in float32.
     pub network: Network,
-    /// How that epoch went.
     pub epoch: EpochMetrics,
-    /// SHA-256 of the weights' file.
     pub weights_sha256: String,
-    /// Where the network computes.
     pub device: Device,
 }
 
 impl<'a> TrainedRun<'a> {
-    /// Opens the best weights of a run.
-    ///
-    /// # Errors
-    /// When nothing was trained, or the data is not what it was.
     pub fn open(config: &'a Config, run: &'a RunDirectory, device: Device) -> Result<Self> {
         let index = Index::of(config)?;
         let folds = Folds::frozen(&run.folds(), &index, config)?;
         let file = run.best_weights();
         let bytes = std::fs::read(&file)
             .with_context(|| format!("{}: cannot be read; run `cxr-trainer train` first", file.display()))?;
-        let (tensors, note) = weights::read(&file)?;
-        let note = note.with_context(|| format!("{}: does not say which epoch it is", file.display()))?;
+        let (tensors, metadata) = weights::read(&file)?;
+        let epoch = serde_json::from_str(&metadata.unwrap_or_default())
+            .with_context(|| format!("{}: does not name its epoch", file.display()))?;
         let network = Network::new(config.model.architecture, config.model.dropout, Precision::Fp32, device);
-        weights::copy(&tensors, &network.named_tensors())
-            .with_context(|| format!("{}: does not fit", file.display()))?;
-        let (epoch, weights_sha256) = (serde_json::from_str(&note)?, cxr::bundle::sha256_hex(&bytes));
+        weights::copy(&tensors, &network.named_tensors()).with_context(|| file.display().to_string())?;
+        let weights_sha256 = cxr::bundle::sha256_hex(&bytes);
         Ok(Self { config, run, index, folds, network, epoch, weights_sha256, device })
     }
 
-    /// The ledger of looks at the test fold.
     pub fn ledger(&self) -> PathBuf {
         ledger::path(&self.config.evaluation, &ledger::beside(&self.run.file("")))
     }
 
-    /// The looks at this test fold on record, whichever run took them.
+    /// Recorded looks at this test fold, by any run.
     pub fn looks(&self) -> Result<Vec<Look>> {
-        let of_test: BTreeSet<&str> =
-            self.folds.folds.get(&Fold::Test).into_iter().flatten().map(String::as_str).collect();
-        let entries = self.index.entries.iter();
-        let images = images_digest(entries.filter(|entry| of_test.contains(entry.path.as_str())));
+        let test: BTreeSet<&String> = self.folds.folds.get(&Fold::Test).into_iter().flatten().collect();
+        let images = images_digest(self.index.entries.iter().filter(|entry| test.contains(&entry.path)));
         ledger::looks(&self.config.evaluation, &self.run.file(""), &images)
     }
 
-    /// How images become model inputs.
+    /// How images become network input, CLAHE included.
     pub fn recipe(&self) -> Recipe {
         Recipe { acceptance: self.config.acceptance, preprocess: self.config.served_preprocess() }
     }
 
-    /// How many images of how many patients the folds hold.
     pub fn census(&self) -> Result<Census> {
         Census::new(&self.index, &self.folds, &self.config.data)
     }
 
-    /// Decodes one fold.
-    ///
-    /// # Errors
-    /// Lists every image that cannot be used.
     pub fn pixels(&self, fold: Fold) -> Result<Pixels> {
         Pixels::of_fold(self.config, &self.index, &self.folds, fold, &self.recipe())
     }
 
-    /// Decodes and scores one fold.
-    ///
-    /// # Errors
-    /// Lists every image that cannot be used.
     pub fn score(&self, fold: Fold) -> Result<(Pixels, Scores)> {
         let pixels = self.pixels(fold)?;
         let scores = score(&self.network, &pixels, self.device, fold.name())?;

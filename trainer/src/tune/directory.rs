@@ -1,63 +1,60 @@
-//! The folder of a study and those of its trials.
+//! The folder of a study, with the run directories of its trials.
 
 use crate::files;
 use anyhow::{Context, Result};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-/// The folder of a study.
 #[derive(Debug, Clone)]
 pub struct StudyDirectory {
     path: PathBuf,
 }
 
 impl StudyDirectory {
-    /// The folder of a study by its name, below `runs`, or by its path.
+    /// A name stands for a folder in `runs`; anything else is a path.
     pub fn of(name: &Path) -> Self {
         let is_name = name.components().count() == 1 && !name.exists();
         Self { path: if is_name { Path::new("runs").join(name) } else { name.to_owned() } }
     }
 
-    /// Its path.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// A file in it.
     pub fn file(&self, name: &str) -> PathBuf {
         self.path.join(name)
     }
 
-    /// The run directory of a trial that nobody works on.
+    /// The run directory of a trial that no worker holds.
     pub fn trial(&self, number: usize) -> PathBuf {
         self.path.join("trials").join(format!("{number:04}"))
     }
 
-    /// Removes what trials that failed before their first rung have left.
+    /// Removes the folders of trials that failed before their first rung.
     pub(super) fn remove_trials(&self) -> Result<()> {
         let trials = self.path.join("trials");
-        if !trials.exists() {
-            return Ok(());
+        match std::fs::remove_dir_all(&trials) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+            removed => removed.with_context(|| format!("{}: cannot be removed", trials.display())),
         }
-        std::fs::remove_dir_all(&trials).with_context(|| format!("{}: cannot be removed", trials.display()))
     }
 
-    pub(super) fn claimed(&self, number: usize, generation: u64) -> PathBuf {
+    pub(super) fn claimed_path(&self, number: usize, generation: u64) -> PathBuf {
         self.trial(number).with_extension(generation.to_string())
     }
 
-    /// Takes a trial's folder for a claim, from wherever an older claim left it.
-    pub(super) fn take(&self, number: usize, generation: u64) -> Result<PathBuf> {
-        let target = self.claimed(number, generation);
-        let parent = self.path.join("trials");
-        files::create_folder(&parent)?;
-        let left = (1..generation).rev().map(|older| self.claimed(number, older));
+    /// Renames a trial's folder for a claim. An earlier claim may have left it under its own name.
+    pub(super) fn claim(&self, number: usize, generation: u64) -> Result<PathBuf> {
+        let target = self.claimed_path(number, generation);
+        files::create_folder(&self.path.join("trials"))?;
+        let left = (1..generation).rev().map(|older| self.claimed_path(number, older));
         let source = std::iter::once(self.trial(number)).chain(left).find(|path| path.exists());
-        let move_here = || -> std::io::Result<()> {
+        let rename = || -> std::io::Result<()> {
             match &source {
                 Some(source) => std::fs::rename(source, &target)?,
                 None => std::fs::create_dir_all(&target)?,
             }
-            // A stalled worker may still hold such a file open: it must not become the beginning of ours.
+            // A stalled worker may still hold such a file open.
             for entry in std::fs::read_dir(&target)? {
                 let path = entry?.path();
                 if path.extension().is_some_and(|extension| extension == "partial") {
@@ -66,14 +63,13 @@ impl StudyDirectory {
             }
             Ok(())
         };
-        move_here().with_context(|| format!("{}: cannot be taken", target.display()))?;
+        rename().with_context(|| format!("{}: cannot be claimed", target.display()))?;
         Ok(target)
     }
 
-    /// Gives a trial's folder its plain name.
-    pub(super) fn settle(&self, number: usize, generation: u64) -> Result<()> {
-        let from = self.claimed(number, generation);
+    pub(super) fn release(&self, number: usize, generation: u64) -> Result<()> {
+        let from = self.claimed_path(number, generation);
         std::fs::rename(&from, self.trial(number))
-            .with_context(|| format!("{}: was taken by another worker", from.display()))
+            .with_context(|| format!("{}: another worker has claimed it", from.display()))
     }
 }

@@ -1,15 +1,15 @@
-//! The file store: the study as one JSON file behind a lock, and one locked file for each living worker. The system
-//! releases a lock when its process ends, however it ends. Works on a local disk and on NFS 4, whose server keeps locks.
+//! The file store: a study is one JSON file behind a lock, plus one locked file for each live worker. The
+//! operating system releases a lock when its process ends. This works on local disks and on NFS 4, whose
+//! server keeps locks.
 //!
-//! A process that only stalls keeps its lock. So the study lies in a numbered folder, `study-0`, with a lock of the same
-//! number: whoever has waited too long renames the folder to the next number and goes on with the next lock. What the
-//! stalled process writes once it wakes up goes to a folder that is not there any more, and it asks again.
+//! A stalled process keeps its lock. Therefore the study lies in a numbered folder, `study-0`, with a lock of
+//! the same number. A process that waited too long renames the folder to the next number and uses the next
+//! lock. When the stalled process wakes up, its folder is gone: its write fails and it retries.
 
-use super::scheduler::Moment;
+use super::scheduler::Liveness;
 use super::store::{Edit, Store};
-use super::study::{Begun, Definition, Study};
-use crate::files;
-use crate::files::write_json;
+use super::study::{BeginOutcome, Definition, Study};
+use crate::files::{self, write_json};
 use crate::progress::say;
 use crate::run::environment::host;
 use anyhow::{Context, Result};
@@ -19,35 +19,30 @@ use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
-/// Whoever holds the lock for longer than this is stalled: an edit lasts milliseconds.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// How often a lock that another holds is tried.
+/// An edit takes milliseconds. A process that holds the lock longer than this is stalled.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
 const POLL: Duration = Duration::from_millis(5);
 
-/// A folder that holds a study.
 #[derive(Debug)]
 pub struct FileStore {
     folder: PathBuf,
-    // Locked as long as the store is open.
-    attendance: Option<File>,
+    // Locked while the store is open.
+    alive_lock: Option<File>,
 }
 
 impl FileStore {
-    /// Opens or creates it.
     pub fn open(folder: &Path) -> Result<Self> {
-        let workers = folder.join("workers");
-        files::create_folder(&workers)?;
-        Ok(Self { folder: folder.to_owned(), attendance: None })
+        files::create_folder(&folder.join("workers"))?;
+        Ok(Self { folder: folder.to_owned(), alive_lock: None })
     }
 
-    /// The number of the folder that holds the study: the highest.
     fn number(&self) -> Result<u64> {
         let find = || -> std::io::Result<u64> {
-            let names = std::fs::read_dir(&self.folder)?.map(|entry| entry.map(|entry| entry.file_name()));
             let mut highest = None;
-            for name in names {
-                let number = name?.to_str().and_then(|name| name.strip_prefix("study-")?.parse().ok());
-                highest = highest.max(number);
+            for entry in std::fs::read_dir(&self.folder)? {
+                let name = entry?.file_name();
+                highest =
+                    highest.max(name.to_str().and_then(|name| name.strip_prefix("study-")?.parse().ok()));
             }
             if highest.is_none() {
                 std::fs::create_dir_all(self.numbered(0))?;
@@ -65,29 +60,25 @@ impl FileStore {
         self.folder.join("workers").join(worker)
     }
 
-    /// Takes the lock; it is released with the file.
     fn lock(&self) -> Result<Lock> {
-        let (mut waits_for, mut since) = (None, Instant::now());
+        let (mut blocked_by, mut since) = (None, Instant::now());
         loop {
             let number = self.number()?;
             let path = self.folder.join(format!("lock-{number}"));
-            let attempt = || -> Result<File, TryLockError> {
-                let file = File::options().create(true).append(true).open(&path);
-                let file = file.map_err(TryLockError::Error)?;
-                file.try_lock().map(|()| file)
-            };
-            match attempt() {
-                Ok(file) => {
+            let file = File::options().create(true).append(true).open(&path);
+            let file = file.with_context(|| format!("{}: cannot be opened", path.display()))?;
+            match file.try_lock() {
+                Ok(()) => {
                     let lock = Lock { file, folder: self.numbered(number) };
-                    // The study may have moved on before the lock was taken.
+                    // The study may have been renamed before the lock was taken.
                     if lock.holds() {
                         return Ok(lock);
                     }
                 }
-                Err(TryLockError::WouldBlock) if waits_for != Some(number) => {
-                    (waits_for, since) = (Some(number), Instant::now());
+                Err(TryLockError::WouldBlock) if blocked_by != Some(number) => {
+                    (blocked_by, since) = (Some(number), Instant::now());
                 }
-                Err(TryLockError::WouldBlock) if since.elapsed() > PATIENCE => self.leave(number)?,
+                Err(TryLockError::WouldBlock) if since.elapsed() > LOCK_TIMEOUT => self.move_study(number)?,
                 Err(TryLockError::WouldBlock) => {}
                 Err(TryLockError::Error(error)) => {
                     return Err(error).with_context(|| format!("{}: cannot be locked", path.display()));
@@ -97,43 +88,43 @@ impl FileStore {
         }
     }
 
-    /// Moves the study away from a process that holds its lock and does not end.
-    fn leave(&self, number: u64) -> Result<()> {
+    /// Renames the study away from a stalled process that holds its lock.
+    fn move_study(&self, number: u64) -> Result<()> {
         let (from, to) = (self.numbered(number), self.numbered(number + 1));
         match std::fs::rename(&from, &to) {
-            Ok(()) => say(format!("a stalled process holds the study's lock: moved on to {}", to.display())),
-            // Another was faster.
-            Err(error) if error.kind() == ErrorKind::NotFound => {}
-            Err(error) => {
-                return Err(error).with_context(|| format!("{}: cannot be renamed", from.display()));
+            Ok(()) => {
+                say(format!("a stalled process holds the study's lock: moved the study to {}", to.display()))
             }
+            // Another process renamed it first.
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            renamed => renamed.with_context(|| format!("{}: cannot be renamed", from.display()))?,
         }
         Ok(())
     }
 
-    fn moment(&self, lock: &mut Lock, study: &Study) -> Result<Moment> {
-        // The time that the file system gives to a write is one clock for all machines that share it.
+    fn liveness(&self, lock: &mut Lock, study: &Study) -> Result<Liveness> {
+        // The file system's modification times are one clock for all machines that share it.
         lock.file.set_len(0)?;
         lock.file.write_all(b".")?;
         let now = lock.file.metadata()?.modified()?.duration_since(UNIX_EPOCH)?.as_secs_f64();
         let here = host();
-        let claims = study.trials.iter().filter_map(|trial| trial.claim.as_ref());
-        // Another machine's locks may not be visible here: its workers are given up by their lease alone.
-        let gone: BTreeSet<String> = claims
-            .filter(|claim| claim.host == here && self.is_gone(&claim.worker))
+        // Locks of other machines may not be visible here, so their workers are given up by lease alone.
+        let dead_workers: BTreeSet<String> = study
+            .claims()
+            .filter(|claim| claim.host == here && self.is_dead(&claim.worker))
             .map(|claim| claim.worker.clone())
             .collect();
-        Ok(Moment { now, gone })
+        Ok(Liveness { now, dead_workers })
     }
 
-    fn is_gone(&self, worker: &str) -> bool {
+    fn is_dead(&self, worker: &str) -> bool {
         match File::open(self.worker(worker)) {
             Ok(file) => !matches!(file.try_lock(), Err(TryLockError::WouldBlock)),
             Err(error) => error.kind() == ErrorKind::NotFound,
         }
     }
 
-    /// Does `work` under the lock; again when the study was moved away from it meanwhile.
+    /// Runs `work` under the lock, and again if the study was renamed meanwhile.
     fn locked(&self, mut work: impl FnMut(&mut Lock) -> Result<()>) -> Result<()> {
         loop {
             let mut lock = self.lock()?;
@@ -145,14 +136,13 @@ impl FileStore {
     }
 }
 
-/// The lock of a study, and the folder that it is for.
 struct Lock {
     file: File,
     folder: PathBuf,
 }
 
 impl Lock {
-    /// Whether the study is still where this lock counts.
+    /// Whether the study is still in the folder that this lock guards.
     fn holds(&self) -> bool {
         self.folder.exists()
     }
@@ -167,33 +157,32 @@ fn read(path: &Path) -> Result<Option<Study>> {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         text => text.with_context(|| format!("{}: cannot be read", path.display()))?,
     };
-    serde_json::from_slice(&text).with_context(|| format!("{}: is no study", path.display())).map(Some)
+    serde_json::from_slice(&text).with_context(|| format!("{}: not a study", path.display())).map(Some)
 }
 
 impl Store for FileStore {
-    fn begin(&mut self, definition: &Definition) -> Result<Begun> {
-        let mut how = Begun::Plainly;
+    fn begin(&mut self, definition: &Definition) -> Result<BeginOutcome> {
+        let mut outcome = BeginOutcome::Unchanged;
         self.locked(|lock| {
             let path = lock.study();
-            if let Some(begun) = read(&path)? {
-                how = begun.begin(definition).with_context(|| path.display().to_string())?;
-                if how == Begun::Plainly {
+            if let Some(study) = read(&path)? {
+                outcome = study.begin(definition).with_context(|| path.display().to_string())?;
+                if outcome == BeginOutcome::Unchanged {
                     return Ok(());
                 }
             }
             write_json(&path, &Study { definition: definition.clone(), trials: Vec::new() })
         })?;
-        Ok(how)
+        Ok(outcome)
     }
 
     fn edit(&mut self, edit: &mut Edit) -> Result<()> {
         self.locked(|lock| {
             let path = lock.study();
-            let mut study = read(&path)?
-                .with_context(|| format!("{}: is gone in the middle of the study", path.display()))?;
-            let moment = self.moment(lock, &study)?;
+            let mut study = read(&path)?.with_context(|| format!("{}: is missing", path.display()))?;
+            let liveness = self.liveness(lock, &study)?;
             let before = study.clone();
-            edit(&mut study, &moment)?;
+            edit(&mut study, &liveness)?;
             if study == before { Ok(()) } else { write_json(&path, &study) }
         })
     }
@@ -202,19 +191,19 @@ impl Store for FileStore {
         loop {
             let folder = self.numbered(self.number()?);
             let study = read(&folder.join("study.json"))?;
-            // A study that moved on between the two looks is found at the next.
+            // The study was renamed between the two calls: look again.
             if study.is_some() || folder.exists() {
                 return Ok(study);
             }
         }
     }
 
-    fn attend(&mut self, worker: &str) -> Result<()> {
+    fn mark_alive(&mut self, worker: &str) -> Result<()> {
         let path = self.worker(worker);
         let file = File::create(&path).with_context(|| format!("{}: cannot be created", path.display()))?;
-        // Shared: a worker attends from several threads. Whoever asks whether it is gone tries for the whole lock.
+        // Shared, because a worker opens several stores.
         file.lock_shared().with_context(|| format!("{}: cannot be locked", path.display()))?;
-        self.attendance = Some(file);
+        self.alive_lock = Some(file);
         Ok(())
     }
 }

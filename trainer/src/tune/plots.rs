@@ -1,7 +1,8 @@
-//! The figure of a study: the objective by epoch of every trial, and the objective against every parameter.
+//! The figure of a study: objective by epoch for every trial, and objective against every parameter.
 
-use super::study::{Study, Trial};
+use super::study::{EpochPoint, Study, Trial};
 use crate::config::tune::{Objective, Range};
+use crate::figures::span;
 use anyhow::Result;
 use plotters::coord::Shift;
 use plotters::prelude::*;
@@ -10,7 +11,6 @@ const PANEL: (u32, u32) = (480, 360);
 
 type Panel<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
-/// One panel of curves and one for each parameter, two in a row. Loss is drawn on a logarithmic axis.
 pub fn svg(study: &Study) -> Result<String> {
     let n_panels = 1 + study.definition.space.len();
     let n_rows = n_panels.div_ceil(2);
@@ -32,7 +32,7 @@ pub fn svg(study: &Study) -> Result<String> {
     Ok(text)
 }
 
-/// What is drawn of an epoch: the logarithm of the loss, or the area under the curve.
+/// The plotted objective: log10 of the loss, or the AUC.
 fn ordinate(study: &Study, select_loss: f64, select_auc: f64) -> f64 {
     match study.definition.objective {
         Objective::SelectLoss => select_loss.max(1e-6).log10(),
@@ -54,16 +54,6 @@ fn tick(study: &Study, value: f64) -> String {
     }
 }
 
-fn limits(values: impl Iterator<Item = f64>) -> std::ops::Range<f64> {
-    let (low, high) =
-        values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), v| (low.min(v), high.max(v)));
-    if low > high {
-        return 0.0..1.0;
-    }
-    let margin = ((high - low) * 0.08).max(1e-3);
-    low - margin..high + margin
-}
-
 fn colour(study: &Study, trial: &Trial) -> RGBColor {
     if study.best().is_some_and(|(best, _)| best.number == trial.number) {
         RED
@@ -75,19 +65,20 @@ fn colour(study: &Study, trial: &Trial) -> RGBColor {
     }
 }
 
+fn builder<'a, 'b>(panel: &'a Panel<'b>) -> ChartBuilder<'a, 'b, SVGBackend<'b>> {
+    let mut builder = ChartBuilder::on(panel);
+    builder.margin(12).x_label_area_size(36).y_label_area_size(60);
+    builder
+}
+
 fn curves(panel: &Panel, study: &Study) -> Result<()> {
     let points = |trial: &Trial| {
-        let point =
-            |e: &super::study::EpochPoint| (e.epoch as f64, ordinate(study, e.select_loss, e.select_auc));
+        let point = |e: &EpochPoint| (e.epoch as f64, ordinate(study, e.select_loss, e.select_auc));
         trial.epochs.iter().map(point).collect::<Vec<_>>()
     };
     let last = study.definition.rungs.last().copied().unwrap_or(1).max(2) as f64;
-    let y = limits(study.trials.iter().flat_map(points).map(|(_, value)| value));
-    let mut chart = ChartBuilder::on(panel)
-        .margin(12)
-        .x_label_area_size(36)
-        .y_label_area_size(60)
-        .build_cartesian_2d(0.8..last + 0.2, y)?;
+    let y = span(study.trials.iter().flat_map(points).map(|(_, value)| value));
+    let mut chart = builder(panel).build_cartesian_2d(0.8..last + 0.2, y)?;
     chart
         .configure_mesh()
         .x_desc("epoch (red: the best trial)")
@@ -111,12 +102,8 @@ fn scatter(panel: &Panel, study: &Study, key: &str, range: &Range) -> Result<()>
         Some((position, ordinate(study, result.select_loss, result.select_auc)))
     };
     let [low, high] = range.interval();
-    let y = limits(study.trials.iter().filter_map(point).map(|(_, value)| value));
-    let mut chart = ChartBuilder::on(panel)
-        .margin(12)
-        .x_label_area_size(36)
-        .y_label_area_size(60)
-        .build_cartesian_2d(low..high, y)?;
+    let y = span(study.trials.iter().filter_map(point).map(|(_, value)| value));
+    let mut chart = builder(panel).build_cartesian_2d(low..high, y)?;
     let label = |position: &f64| match range {
         Range::Choice(_) if (position.fract() - 0.5).abs() > 1e-6 => String::new(),
         Range::Choice(_) => range.value(*position).to_string(),

@@ -1,28 +1,30 @@
-//! The Postgres store: the only SQL of the trainer. A schema of its own, a row for each study and for each trial.
+//! The Postgres store, with the trainer's only SQL: one row per study and one per trial, in a schema of its
+//! own.
 //!
-//! A decision of successive halving needs all trials, so an edit locks the study's row and not single trials: it lasts
-//! milliseconds, and no two are at it at once. A worker that lives holds an advisory lock of its session, which Postgres
-//! releases when its connection ends; a worker that only stalls is given up when its lease ends, by Postgres' clock. One
-//! that stalls within an edit has its session ended, and asks again once it wakes up.
+//! Successive halving decides from all trials, so an edit locks the study's row rather than one trial. A live
+//! worker holds an advisory lock, which Postgres releases when the connection ends. A stalled worker is given
+//! up when its lease expires by Postgres' clock. Postgres ends the session of a worker that stalls within an
+//! edit, and the worker retries when it wakes up.
 
-use super::scheduler::Moment;
+use super::scheduler::Liveness;
 use super::store::{Edit, Store};
-use super::study::{Begun, Definition, Study, Trial};
+use super::study::{BeginOutcome, Definition, Study, Trial};
 use crate::progress::say;
 use anyhow::{Context, Result};
+use serde_json::Value;
+use sqlx::Connection;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
-use sqlx::{Connection, Row};
 use std::collections::BTreeSet;
 use std::str::FromStr;
 use std::time::{Duration, Instant};
 use tokio::runtime::{Builder, Runtime};
 
-/// How long a store that cannot be reached is asked again, and how often.
-const PATIENCE: Duration = Duration::from_mins(5);
-const RETRY: Duration = Duration::from_secs(2);
-/// Whoever holds the study's row for longer than this between two statements is stalled.
-const STALLED: &str = "5s";
-/// Taken while the tables are made: `create .. if not exists` alone may collide.
+/// How long an unreachable store is retried, and how often.
+const RETRY_LIMIT: Duration = Duration::from_mins(5);
+const RETRY_INTERVAL: Duration = Duration::from_secs(2);
+/// A process that pauses for longer between two statements of an edit is stalled.
+const IDLE_IN_TRANSACTION_TIMEOUT: &str = "5s";
+/// Serialises creation of the tables: concurrent `create ... if not exists` statements may fail.
 const SCHEMA_LOCK: i64 = 0x6378_725f_7475_6e65;
 
 const SCHEMA: [&str; 3] = [
@@ -42,48 +44,45 @@ const SCHEMA: [&str; 3] = [
         primary key (study, number))",
 ];
 
-/// A study in Postgres.
 pub struct PostgresStore {
     options: PgConnectOptions,
     study: String,
-    // The worker for which every connection holds an advisory lock.
+    // Every connection holds the advisory lock of this worker.
     worker: Option<String>,
-    // Before the runtime: fields are dropped in this order.
+    // Dropped before the runtime, because fields are dropped in order.
     connection: Option<PgConnection>,
     runtime: Runtime,
 }
 
 impl PostgresStore {
-    /// Connects, and makes the tables where they are missing.
-    ///
-    /// # Errors
-    /// When the URL is none or the server cannot be reached. The URL may hold a password and is never shown.
+    /// Connects and creates missing tables. The URL may hold a password, so no error shows it.
     pub fn open(url: &str, study: &str) -> Result<Self> {
-        let options = PgConnectOptions::from_str(url).context("--store: is no Postgres URL")?;
-        let options = options.options([("idle_in_transaction_session_timeout", STALLED)]);
+        let options = PgConnectOptions::from_str(url).context("--store: not a Postgres URL")?;
+        let options = options.options([("idle_in_transaction_session_timeout", IDLE_IN_TRANSACTION_TIMEOUT)]);
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let connection = runtime
             .block_on(async {
                 let mut connection = PgConnection::connect_with(&options).await?;
                 let mut transaction = connection.begin().await?;
-                sqlx::query("select pg_advisory_xact_lock($1)")
-                    .bind(SCHEMA_LOCK)
-                    .execute(&mut *transaction)
-                    .await?;
+                let lock = sqlx::query("select pg_advisory_xact_lock($1)").bind(SCHEMA_LOCK);
+                lock.execute(&mut *transaction).await?;
                 for statement in SCHEMA {
                     sqlx::query(statement).execute(&mut *transaction).await?;
                 }
                 transaction.commit().await?;
                 Ok::<_, sqlx::Error>(connection)
             })
-            .context("--store: the Postgres store cannot be opened")?;
+            .context("--store: cannot open the Postgres store")?;
         Ok(Self { options, study: study.to_owned(), worker: None, connection: Some(connection), runtime })
     }
 
-    /// Does `work` on a connection; on one that broke, again on a new one.
-    fn persist<T>(&mut self, mut work: impl AsyncFnMut(&mut PgConnection, &str) -> Result<T>) -> Result<T> {
+    /// Runs `work` on a connection, and again on a new one if the connection broke.
+    fn with_retry<T>(
+        &mut self,
+        mut work: impl AsyncFnMut(&mut PgConnection, &str) -> Result<T>,
+    ) -> Result<T> {
         let Self { options, study, worker, connection, runtime } = self;
-        let begun = Instant::now();
+        let start = Instant::now();
         loop {
             let attempt = runtime.block_on(async {
                 let mut open = match connection.take() {
@@ -95,10 +94,10 @@ impl PostgresStore {
                 result
             });
             match attempt {
-                Err(error) if is_broken(&error) && begun.elapsed() < PATIENCE => {
+                Err(error) if is_broken(&error) && start.elapsed() < RETRY_LIMIT => {
                     *connection = None;
-                    say(format!("the study's store cannot be reached, trying again: {error:#}"));
-                    std::thread::sleep(RETRY);
+                    say(format!("cannot reach the study's store, retrying: {error:#}"));
+                    std::thread::sleep(RETRY_INTERVAL);
                 }
                 other => return other,
             }
@@ -107,44 +106,34 @@ impl PostgresStore {
 }
 
 impl Store for PostgresStore {
-    fn begin(&mut self, definition: &Definition) -> Result<Begun> {
+    fn begin(&mut self, definition: &Definition) -> Result<BeginOutcome> {
         let document = serde_json::to_value(definition)?;
-        self.persist(async |connection, name| {
+        self.with_retry(async |connection, name| {
             let mut transaction = connection.begin().await?;
-            sqlx::query(
-                "insert into cxr_tune.study (name, definition) values ($1, $2) on conflict do nothing",
-            )
-            .bind(name)
-            .bind(&document)
-            .execute(&mut *transaction)
-            .await?;
-            let begun = read(&mut transaction, name, "for update").await?;
-            let begun = begun.with_context(|| format!("the study {name:?} is gone from Postgres"))?;
-            let how = begun.begin(definition).with_context(|| format!("the study {name:?} in Postgres"))?;
-            if how == Begun::Anew {
-                sqlx::query("delete from cxr_tune.trial where study = $1")
-                    .bind(name)
-                    .execute(&mut *transaction)
-                    .await?;
-                sqlx::query("update cxr_tune.study set definition = $2 where name = $1")
-                    .bind(name)
-                    .bind(&document)
-                    .execute(&mut *transaction)
-                    .await?;
+            let insert =
+                "insert into cxr_tune.study (name, definition) values ($1, $2) on conflict do nothing";
+            sqlx::query(insert).bind(name).bind(&document).execute(&mut *transaction).await?;
+            let study = read_for_update(&mut transaction, name).await?;
+            let outcome =
+                study.begin(definition).with_context(|| format!("the study {name:?} in Postgres"))?;
+            if outcome == BeginOutcome::Reset {
+                let delete = "delete from cxr_tune.trial where study = $1";
+                sqlx::query(delete).bind(name).execute(&mut *transaction).await?;
+                let update = "update cxr_tune.study set definition = $2 where name = $1";
+                sqlx::query(update).bind(name).bind(&document).execute(&mut *transaction).await?;
             }
             transaction.commit().await?;
-            Ok(how)
+            Ok(outcome)
         })
     }
 
     fn edit(&mut self, edit: &mut Edit) -> Result<()> {
-        self.persist(async |connection, name| {
+        self.with_retry(async |connection, name| {
             let mut transaction = connection.begin().await?;
-            let study = read(&mut transaction, name, "for update").await?;
-            let mut study = study.with_context(|| format!("the study {name:?} is gone from Postgres"))?;
-            let moment = moment(&mut transaction, &study).await?;
+            let mut study = read_for_update(&mut transaction, name).await?;
+            let liveness = liveness(&mut transaction, &study).await?;
             let before = study.clone();
-            edit(&mut study, &moment)?;
+            edit(&mut study, &liveness)?;
             for trial in study.trials.iter().filter(|trial| before.trials.get(trial.number) != Some(trial)) {
                 write(&mut transaction, name, trial).await?;
             }
@@ -153,38 +142,35 @@ impl Store for PostgresStore {
     }
 
     fn load(&mut self) -> Result<Option<Study>> {
-        self.persist(async |connection, name| read(connection, name, "").await)
+        self.with_retry(async |connection, name| read(connection, name).await)
     }
 
-    fn attend(&mut self, worker: &str) -> Result<()> {
+    fn mark_alive(&mut self, worker: &str) -> Result<()> {
         self.worker = Some(worker.to_owned());
-        self.persist(async |connection, _| attend(connection, worker).await)
+        self.with_retry(async |connection, _| mark_alive(connection, worker).await)
     }
 }
 
 async fn connect(options: &PgConnectOptions, worker: Option<&str>) -> Result<PgConnection> {
     let mut connection = PgConnection::connect_with(options).await?;
     if let Some(worker) = worker {
-        attend(&mut connection, worker).await?;
+        mark_alive(&mut connection, worker).await?;
     }
     Ok(connection)
 }
 
-/// Shared: a worker attends from several threads. Whoever asks whether it is gone tries for the whole lock.
-async fn attend(connection: &mut PgConnection, worker: &str) -> Result<()> {
-    sqlx::query("select pg_advisory_lock_shared(hashtextextended($1, 0))")
-        .bind(worker)
-        .execute(connection)
-        .await?;
-    Ok(())
+/// Shared, because a worker opens several connections.
+async fn mark_alive(connection: &mut PgConnection, worker: &str) -> Result<()> {
+    let lock = sqlx::query("select pg_advisory_lock_shared(hashtextextended($1, 0))").bind(worker);
+    Ok(lock.execute(connection).await.map(drop)?)
 }
 
 /// Whether a new connection may help.
 fn is_broken(error: &anyhow::Error) -> bool {
     match error.downcast_ref::<sqlx::Error>() {
         Some(sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::Protocol(_)) => true,
-        // Class 57: the server is being stopped or started, or ended this session. 40: the transaction may be repeated.
-        // 25P03: this process stalled within it.
+        // Class 57: the server stops, starts or ended this session. Class 40: the transaction may be
+        // repeated. 25P03: this process stalled within a transaction.
         Some(sqlx::Error::Database(error)) => error
             .code()
             .is_some_and(|code| ["57", "40", "08", "25P03"].iter().any(|class| code.starts_with(class))),
@@ -192,38 +178,34 @@ fn is_broken(error: &anyhow::Error) -> bool {
     }
 }
 
-async fn read(connection: &mut PgConnection, name: &str, lock: &str) -> Result<Option<Study>> {
-    let statement = match lock {
-        "" => "select definition from cxr_tune.study where name = $1",
-        _ => "select definition from cxr_tune.study where name = $1 for update",
-    };
-    let definition: Option<serde_json::Value> =
-        sqlx::query_scalar(statement).bind(name).fetch_optional(&mut *connection).await?;
+/// Locks the study's row until the transaction ends.
+async fn read_for_update(connection: &mut PgConnection, name: &str) -> Result<Study> {
+    let lock = sqlx::query("select from cxr_tune.study where name = $1 for update").bind(name);
+    lock.execute(&mut *connection).await?;
+    read(connection, name).await?.with_context(|| format!("the study {name:?} is missing in Postgres"))
+}
+
+async fn read(connection: &mut PgConnection, name: &str) -> Result<Option<Study>> {
+    let select = sqlx::query_scalar("select definition from cxr_tune.study where name = $1").bind(name);
+    let definition: Option<Value> = select.fetch_optional(&mut *connection).await?;
     let Some(definition) = definition else { return Ok(None) };
-    let documents: Vec<serde_json::Value> =
-        sqlx::query_scalar("select document from cxr_tune.trial where study = $1 order by number")
-            .bind(name)
-            .fetch_all(connection)
-            .await?;
+    let select = sqlx::query_scalar("select document from cxr_tune.trial where study = $1 order by number");
+    let documents: Vec<Value> = select.bind(name).fetch_all(connection).await?;
     let trials = documents.into_iter().map(serde_json::from_value).collect::<Result<Vec<Trial>, _>>()?;
     Ok(Some(Study { definition: serde_json::from_value(definition)?, trials }))
 }
 
-async fn moment(connection: &mut PgConnection, study: &Study) -> Result<Moment> {
-    let row = sqlx::query("select extract(epoch from clock_timestamp())::float8 as now")
-        .fetch_one(&mut *connection)
-        .await?;
-    let mut gone = BTreeSet::new();
-    for claim in study.trials.iter().filter_map(|trial| trial.claim.as_ref()) {
-        let free: bool = sqlx::query_scalar("select pg_try_advisory_xact_lock(hashtextextended($1, 0))")
-            .bind(&claim.worker)
-            .fetch_one(&mut *connection)
-            .await?;
-        if free {
-            gone.insert(claim.worker.clone());
+async fn liveness(connection: &mut PgConnection, study: &Study) -> Result<Liveness> {
+    let clock = sqlx::query_scalar("select extract(epoch from clock_timestamp())::float8");
+    let now = clock.fetch_one(&mut *connection).await?;
+    let mut dead_workers = BTreeSet::new();
+    for claim in study.claims() {
+        let lock = sqlx::query_scalar("select pg_try_advisory_xact_lock(hashtextextended($1, 0))");
+        if lock.bind(&claim.worker).fetch_one(&mut *connection).await? {
+            dead_workers.insert(claim.worker.clone());
         }
     }
-    Ok(Moment { now: row.try_get("now")?, gone })
+    Ok(Liveness { now, dead_workers })
 }
 
 async fn write(connection: &mut PgConnection, study: &str, trial: &Trial) -> Result<()> {

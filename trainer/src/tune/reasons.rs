@@ -4,37 +4,29 @@ use super::study::{RungResult, Study, Trial};
 use crate::config::tune::Objective;
 use serde::{Deserialize, Serialize};
 
-/// How the chosen trial did at one rung.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Comparison {
-    /// Epochs of the rung.
     pub epochs: usize,
-    /// Its place among the trials that reached the rung, from 1.
+    /// Rank among the trials that reached the rung, counted from 1.
     pub place: usize,
-    /// How many reached it.
     pub n_trials: usize,
-    /// Its objective: the select loss, or the area under the ROC curve.
+    /// The select loss or the AUC.
     pub value: f64,
-    /// The best of the others; none where it is alone.
     pub other: Option<Other>,
 }
 
-/// The best of the other trials at a rung.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Other {
-    /// Its number.
     pub trial: usize,
-    /// Its objective.
     pub value: f64,
-    /// By how much the chosen trial is better; negative where it is worse.
+    /// Advantage of the chosen trial; negative if the other is better.
     pub margin: f64,
-    /// Whether it ranks last because its area under the curve is worse than the tolerance allows.
+    /// Whether it ranks last because its AUC is below the best by more than the tolerance.
     pub falls_behind: bool,
 }
 
-/// A trial at every rung that it reached.
 pub(super) fn comparisons(study: &Study, trial: &Trial) -> Vec<Comparison> {
     let at = |(rung, result): (usize, &RungResult)| {
         let ranked = study.ranked(rung);
@@ -44,10 +36,10 @@ pub(super) fn comparisons(study: &Study, trial: &Trial) -> Vec<Comparison> {
             epochs: result.epochs,
             place: ranked.iter().position(|of| of.number == trial.number).map_or(0, |place| place + 1),
             n_trials: ranked.len(),
-            value: shown(study, result),
+            value: objective(study, result),
             other: other.map(|other| Other {
                 trial: other.number,
-                value: shown(study, &other.rungs[rung]),
+                value: objective(study, &other.rungs[rung]),
                 margin: other.rungs[rung].value - result.value,
                 falls_behind: other.rungs[rung].select_auc < best_auc - study.definition.auc_tolerance,
             }),
@@ -56,34 +48,31 @@ pub(super) fn comparisons(study: &Study, trial: &Trial) -> Vec<Comparison> {
     trial.rungs.iter().enumerate().map(at).collect()
 }
 
-/// The objective as it is read; ranking turns an area under the curve round.
-fn shown(study: &Study, result: &RungResult) -> f64 {
+/// The objective as people read it. Ranking negates the AUC.
+fn objective(study: &Study, result: &RungResult) -> f64 {
     match study.definition.objective {
         Objective::SelectLoss => result.select_loss,
         Objective::SelectAuc => result.select_auc,
     }
 }
 
-/// The same in sentences, the last rung first.
+/// The comparisons in sentences, the last rung first.
 pub(super) fn reasons(study: &Study, trial: &Trial) -> Vec<String> {
-    let objective = match study.definition.objective {
+    let objective_name = match study.definition.objective {
         Objective::SelectLoss => "select loss (smaller is better)",
         Objective::SelectAuc => "select AUC (larger is better)",
     };
     let sentence = |found: &Comparison| {
         let Comparison { epochs, place, n_trials, value, other } = found;
-        let own = format!("After {epochs} epochs trial {:04} has {objective} {value:.4}", trial.number);
+        let own = format!("After {epochs} epochs trial {:04} has {objective_name} {value:.4}", trial.number);
         match other {
             None => format!("{own}; no other trial reached this rung."),
             Some(Other { trial, value, margin, falls_behind }) => {
                 let compared = if *margin < 0.0 { "worse" } else { "better" };
-                let behind = if *falls_behind {
-                    format!(
-                        ", which ranks last: its AUC is more than {} below the best",
-                        study.definition.auc_tolerance
-                    )
-                } else {
-                    String::new()
+                let tolerance = study.definition.auc_tolerance;
+                let behind = match falls_behind {
+                    true => format!(", which ranks last: its AUC is more than {tolerance} below the best"),
+                    false => String::new(),
                 };
                 format!(
                     "{own}, place {place} of {n_trials}: {:.4} {compared} than trial {trial:04} ({value:.4}{behind}).",
@@ -94,7 +83,7 @@ pub(super) fn reasons(study: &Study, trial: &Trial) -> Vec<String> {
     };
     let mut sentences: Vec<String> = comparisons(study, trial).iter().rev().map(sentence).collect();
     sentences.push(format!(
-        "Every trial was trained once, with seed {}: how much the objective varies between seeds was not measured, so a small difference may be chance. Train the first two with other seeds to know.",
+        "Every trial was trained once, with seed {}: the variation between seeds was not measured, so a small difference may be chance. Train the best two with other seeds to find out.",
         study.definition.seed
     ));
     sentences
@@ -103,8 +92,7 @@ pub(super) fn reasons(study: &Study, trial: &Trial) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::tune::Sampler;
-    use crate::tune::study::Definition;
+    use crate::tune::scheduler::tests::study;
 
     fn trial(number: usize, results: &[(usize, f64, f64)]) -> Trial {
         let result = |(epochs, select_loss, select_auc): &(usize, f64, f64)| RungResult {
@@ -119,32 +107,19 @@ mod tests {
     }
 
     #[test]
-    fn the_reasons_say_what_was_beaten_and_by_how_much() {
-        let definition = Definition {
-            config_sha256: String::new(),
-            dataset_sha256: None,
-            configuration: None,
-            seed: 7,
-            sampler: Sampler::Tpe,
-            startup_trials: 1,
-            objective: Objective::SelectLoss,
-            auc_tolerance: 0.01,
-            rungs: vec![1, 3],
-            reduction_factor: 2,
-            space: [].into(),
-        };
+    fn reasons_name_the_best_other_trial_and_the_margin() {
         let trials = vec![
             trial(0, &[(1, 0.50, 0.90), (3, 0.30, 0.95)]),
             trial(1, &[(1, 0.40, 0.91)]),
             trial(2, &[(1, 0.60, 0.90)]),
         ];
-        let study = Study { definition, trials };
+        let study = Study { trials, ..study() };
         let (best, _) = study.best().expect("a trial reached a rung");
         let found = reasons(&study, best);
         assert_eq!(found.len(), 3, "{found:?}");
         assert!(found[0].contains("0.3000; no other trial reached this rung"), "{found:?}");
         assert!(found[1].contains("place 2 of 3: 0.1000 worse than trial 0001 (0.4000)"), "{found:?}");
-        assert!(found[2].contains("seed 7"), "{found:?}");
+        assert!(found[2].contains("seed 1:"), "{found:?}");
         let first = comparisons(&study, best)[0];
         assert_eq!((first.place, first.n_trials, first.other.map(|other| other.trial)), (2, 3, Some(1)));
 

@@ -6,87 +6,64 @@ use super::reasons::{Comparison, comparisons, reasons};
 use super::scheduler::Next;
 use super::space::{self, Parameters, apply};
 use super::store::Store;
-use super::study::{Definition, Study, Trial, TrialState};
+use super::study::{Definition, RungResult, Study, Trial, TrialState};
 use crate::config::Config;
-use crate::files::{write_atomically, write_json};
+use crate::files::{create_folder, read_json, write_atomically, write_json};
 use crate::run::environment::now;
-use anyhow::{Context, Result};
+use anyhow::Result;
 use serde::{Deserialize, Serialize};
 use std::fmt::Write as _;
 use std::path::Path;
 
-/// The file in the study's folder.
 const FILE: &str = "tune.json";
 
-/// `tune.json`: a study so far.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TuneFile {
-    /// When it was written, RFC 3339.
+    /// RFC 3339.
     pub written: String,
-    /// Space, sampler, objective, rungs.
     pub definition: Definition,
-    /// Most trials.
     pub max_trials: usize,
-    /// Processor hours that all trials together may take.
+    /// Limit on the CPU hours of all trials.
     pub budget_cpu_hours: f64,
-    /// Processor hours that they took, lost work included.
+    /// Including lost work.
     pub spent_cpu_hours: f64,
-    /// Why the search ended; none while it goes on.
     pub ended: Option<Ended>,
-    /// Every trial.
     pub trials: Vec<Trial>,
-    /// The best trial of the highest rung.
     pub best: Option<BestTrial>,
 }
 
-/// Why a search ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Ended {
-    /// Every trial is where successive halving wants it.
+    /// Every trial has reached the rung that successive halving wants.
     Complete,
-    /// The next job was not expected to end within the budget.
+    /// The next job would probably have exceeded the budget.
     OutOfBudget,
 }
 
-/// The best trial.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BestTrial {
-    /// Its number; its run directory is `trials/NNNN`.
+    /// Its run directory is `trials/NNNN`.
     pub trial: usize,
-    /// What was drawn.
     pub parameters: Parameters,
-    /// Epochs that it was trained for.
     pub epochs: usize,
     /// The epoch whose weights are kept.
     pub best_epoch: usize,
-    /// Its class-weighted log loss on the select fold.
     pub select_loss: f64,
-    /// Its area under the ROC curve there.
     pub select_auc: f64,
-    /// Trials that reached the same rung, this one included.
     pub n_compared: usize,
-    /// How it did at every rung that it reached, beside the best of the others; none in a study of an earlier version.
+    /// One per rung; empty in studies of earlier versions.
     #[serde(default)]
     pub comparisons: Vec<Comparison>,
-    /// Why it was chosen, in sentences.
     #[serde(default)]
     pub reasons: Vec<String>,
 }
 
 impl TuneFile {
-    /// Reads the results of a study; none where there are none.
     pub fn load(study: &Path) -> Result<Option<Self>> {
-        let file = study.join(FILE);
-        if !file.exists() {
-            return Ok(None);
-        }
-        let text = std::fs::read(&file).with_context(|| format!("{}: cannot be read", file.display()))?;
-        serde_json::from_slice(&text)
-            .with_context(|| format!("{}: is no result of a study", file.display()))
-            .map(Some)
+        read_json(&study.join(FILE))
     }
 
     fn of(study: &Study, config: &Config, end: Option<&Next>) -> Result<Self> {
@@ -118,52 +95,48 @@ impl TuneFile {
     }
 }
 
-/// Writes everything, under the store's lock: two workers at once would take each other's half-written file.
+/// Runs under the store's lock, because two workers would overwrite each other's partial files.
 pub(super) fn write(
     config: &Config,
     study: &StudyDirectory,
     store: &mut dyn Store,
     end: Option<&Next>,
 ) -> Result<()> {
-    store.edit(&mut |now, _| {
-        let file = TuneFile::of(now, config, end)?;
+    store.edit(&mut |current, _| {
+        let file = TuneFile::of(current, config, end)?;
         if let Some(best) = &file.best {
-            let text = head(study, best) + &space::file(&apply(config, &best.parameters)?)?;
+            let text =
+                best_yaml_header(study, best) + &space::config_yaml(&apply(config, &best.parameters)?)?;
             write_atomically(&study.file("best.yaml"), text.as_bytes())?;
-            let figures = study.file("figures");
-            std::fs::create_dir_all(&figures)?;
-            write_atomically(&figures.join("tune.svg"), plots::svg(now)?.as_bytes())?;
+            create_folder(&study.file("figures"))?;
+            write_atomically(&study.file("figures/tune.svg"), plots::svg(current)?.as_bytes())?;
         }
         write_json(&study.file(FILE), &file)
     })
 }
 
-/// The comment at the head of `best.yaml`.
-fn head(study: &StudyDirectory, best: &BestTrial) -> String {
-    let mut lines = vec![format!(
-        "The configuration of trial {:04} of the study {}, whole: `cxr-trainer run --config best.yaml` trains it, on a CPU with as many threads to the same bits.",
+fn best_yaml_header(study: &StudyDirectory, best: &BestTrial) -> String {
+    let source = format!(
+        "The whole configuration of trial {:04} of the study {}. `cxr-trainer run --config best.yaml` trains it; on a CPU with as many threads, the weights are identical.",
         best.trial,
         study.path().display()
-    )];
-    lines.push(format!("Drawn: {}.", listed(&best.parameters)));
-    lines.extend(best.reasons.iter().cloned());
-    lines.iter().flat_map(|line| ["# ", line, "\n"]).collect()
+    );
+    let drawn = format!("Drawn: {}.", format_parameters(&best.parameters));
+    [source, drawn].iter().chain(&best.reasons).flat_map(|line| ["# ", line, "\n"]).collect()
 }
 
-/// Drawn values in one line.
-pub(super) fn listed(parameters: &Parameters) -> String {
-    let pairs = parameters.iter().map(|(key, value)| format!("{key} {}", short(value)));
+pub(super) fn format_parameters(parameters: &Parameters) -> String {
+    let pairs = parameters.iter().map(|(key, value)| format!("{key} {}", format_value(value)));
     pairs.collect::<Vec<_>>().join(", ")
 }
 
-fn short(value: &serde_json::Value) -> String {
+fn format_value(value: &serde_json::Value) -> String {
     match value.as_f64() {
         Some(number) if value.is_f64() && number != 0.0 && number.abs() < 0.01 => format!("{number:.2e}"),
         _ => value.to_string(),
     }
 }
 
-/// The study as a table.
 pub fn table(study: &Study) -> String {
     let mut text =
         String::from("trial  state     epochs  select loss  select AUC  CPU min  worker / parameters\n");
@@ -175,7 +148,9 @@ pub fn table(study: &Study) -> String {
             TrialState::Failed => "failed",
         };
         let result = trial.rungs.last();
-        let spent = trial.cpu_seconds + trial.claim.as_ref().map_or(0.0, |claim| claim.cpu_seconds);
+        let figure = |value: fn(&RungResult) -> f64| {
+            result.map_or_else(|| "-".to_owned(), |result| format!("{:.4}", value(result)))
+        };
         let worker = trial.claim.as_ref().map_or(String::new(), |claim| format!("{} / ", claim.worker));
         // Writing to a String cannot fail.
         let _ = writeln!(
@@ -183,10 +158,10 @@ pub fn table(study: &Study) -> String {
             "{:>5}  {state:<8}  {:>6}  {:>11}  {:>10}  {:>7.1}  {worker}{}{}",
             trial.number,
             result.map_or(0, |result| result.epochs),
-            result.map_or_else(|| "-".to_owned(), |result| format!("{:.4}", result.select_loss)),
-            result.map_or_else(|| "-".to_owned(), |result| format!("{:.4}", result.select_auc)),
-            spent / 60.0,
-            listed(&trial.parameters),
+            figure(|result| result.select_loss),
+            figure(|result| result.select_auc),
+            trial.total_cpu_seconds() / 60.0,
+            format_parameters(&trial.parameters),
             trial.error.as_ref().map_or_else(String::new, |error| format!(": {error}")),
         );
     }
@@ -198,7 +173,7 @@ pub fn table(study: &Study) -> String {
             result.epochs,
             result.select_loss,
             result.select_auc,
-            listed(&trial.parameters)
+            format_parameters(&trial.parameters)
         );
         for reason in reasons(study, trial) {
             let _ = writeln!(text, "  {reason}");

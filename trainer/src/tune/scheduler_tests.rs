@@ -1,31 +1,28 @@
-//! The scheduler on made-up results: promotions, takeovers and stale claims.
+//! The scheduler on synthetic results: promotions, takeovers and stale claims.
 
 use super::*;
 use crate::config::tune::{Objective, Range, Sampler};
-use crate::train::checkpoint::EpochMetrics;
 use crate::tune::study::Definition;
 
-fn study() -> Study {
-    Study {
-        definition: Definition {
-            config_sha256: String::new(),
-            dataset_sha256: None,
-            configuration: None,
-            seed: 1,
-            sampler: Sampler::Tpe,
-            startup_trials: 4,
-            objective: Objective::SelectLoss,
-            auc_tolerance: 0.01,
-            rungs: vec![1, 3, 9],
-            reduction_factor: 3,
-            space: [("training.learning_rate".to_owned(), Range::LogUniform([1e-4, 1e-2]))].into(),
-        },
-        trials: Vec::new(),
-    }
+pub(in crate::tune) fn study() -> Study {
+    let definition = Definition {
+        config_sha256: String::new(),
+        dataset_sha256: None,
+        configuration: None,
+        seed: 1,
+        sampler: Sampler::Tpe,
+        startup_trials: 4,
+        objective: Objective::SelectLoss,
+        auc_tolerance: 0.01,
+        rungs: vec![1, 3, 9],
+        reduction_factor: 3,
+        space: [("training.learning_rate".to_owned(), Range::LogUniform([1e-4, 1e-2]))].into(),
+    };
+    Study { definition, trials: Vec::new() }
 }
 
-fn asking(worker: &str, max_trials: usize) -> Asking {
-    Asking {
+fn request(worker: &str, max_trials: usize) -> ClaimRequest {
+    ClaimRequest {
         worker: worker.to_owned(),
         host: "here".to_owned(),
         max_trials,
@@ -34,39 +31,31 @@ fn asking(worker: &str, max_trials: usize) -> Asking {
     }
 }
 
-fn at(now: f64) -> Moment {
-    Moment { now, gone: BTreeSet::new() }
+fn at(now: f64) -> Liveness {
+    Liveness { now, dead_workers: BTreeSet::new() }
 }
 
-fn job(study: &mut Study, asking: &Asking, now: f64) -> Job {
-    match claim(study, asking, &at(now)).expect("a draw") {
+fn job(study: &mut Study, request: &ClaimRequest, now: f64) -> Job {
+    match claim(study, request, &at(now)).expect("a draw") {
         Next::Job(job) => job,
         other => panic!("{other:?}"),
     }
 }
 
 fn progress(epochs: usize, select_loss: f64, select_auc: f64) -> Progress {
-    let metrics = |epoch| EpochMetrics {
-        epoch,
-        step: epoch,
-        train_loss: 1.0,
-        select_loss,
-        select_auc,
-        learning_rate: 1e-3,
-        images_per_second: 1.0,
-    };
+    let metrics = |epoch| EpochMetrics { epoch, select_loss, select_auc, ..Default::default() };
     Progress { history: (1..=epochs).map(metrics).collect(), ..Progress::default() }
 }
 
-/// The loss of a configuration: the nearer its rate is to 1e-3, the better.
+/// Smaller the nearer the rate is to 1e-3.
 fn loss(study: &Study, trial: usize) -> f64 {
     let rate = study.trials[trial].parameters["training.learning_rate"].as_f64().expect("a number");
     0.1 + (rate.log10() + 3.0).abs()
 }
 
-fn run_to_the_end(study: &mut Study, asking: &Asking) -> Next {
+fn run_to_the_end(study: &mut Study, request: &ClaimRequest) -> Next {
     loop {
-        match claim(study, asking, &at(0.0)).expect("a draw") {
+        match claim(study, request, &at(0.0)).expect("a draw") {
             Next::Job(job) => {
                 let progress = progress(job.epochs, loss(study, job.trial), 0.99);
                 assert!(finish(study, &job, &Ok(progress), 10.0));
@@ -77,11 +66,11 @@ fn run_to_the_end(study: &mut Study, asking: &Asking) -> Next {
 }
 
 #[test]
-fn the_best_third_goes_on_and_the_best_of_all_ends_at_the_last_rung() {
+fn the_best_third_is_promoted_and_the_best_trial_reaches_the_last_rung() {
     let mut study = study();
-    // A sampler that learns draws ever better trials, so that more than a third goes on.
+    // A sampler that learns draws ever better trials, and more than a third would be promoted.
     study.definition.sampler = Sampler::QuasiRandom;
-    assert_eq!(run_to_the_end(&mut study, &asking("a", 18)), Next::Complete);
+    assert_eq!(run_to_the_end(&mut study, &request("a", 18)), Next::Complete);
     let reached = |n: usize| study.trials.iter().filter(|trial| trial.rungs.len() >= n).count();
     assert_eq!(study.trials.len(), 18);
     assert!((6..=9).contains(&reached(2)) && (2..=4).contains(&reached(3)), "{} {}", reached(2), reached(3));
@@ -91,9 +80,9 @@ fn the_best_third_goes_on_and_the_best_of_all_ends_at_the_last_rung() {
 }
 
 #[test]
-fn what_the_estimator_draws_is_better_than_the_start() {
+fn the_estimator_draws_better_trials_than_the_start() {
     let mut study = study();
-    run_to_the_end(&mut study, &asking("a", 40));
+    run_to_the_end(&mut study, &request("a", 40));
     let mean = |from: usize, to: usize| {
         (from..to).map(|trial| loss(&study, trial)).sum::<f64>() / (to - from) as f64
     };
@@ -101,17 +90,17 @@ fn what_the_estimator_draws_is_better_than_the_start() {
 }
 
 #[test]
-fn few_trials_still_end_at_the_last_rung() {
+fn with_few_trials_the_best_still_reaches_the_last_rung() {
     let mut study = study();
-    assert_eq!(run_to_the_end(&mut study, &asking("a", 2)), Next::Complete);
+    assert_eq!(run_to_the_end(&mut study, &request("a", 2)), Next::Complete);
     assert_eq!(study.best().map(|(_, result)| result.epochs), Some(9));
 }
 
 #[test]
-fn a_good_loss_does_not_excuse_a_bad_curve() {
+fn trials_whose_auc_falls_behind_rank_last() {
     let mut study = study();
     for (loss, auc) in [(0.1, 0.90), (0.3, 0.99), (0.2, 0.985)] {
-        let job = job(&mut study, &asking("a", 3), 0.0);
+        let job = job(&mut study, &request("a", 3), 0.0);
         assert!(finish(&mut study, &job, &Ok(progress(1, loss, auc)), 1.0));
     }
     let order: Vec<usize> = study.ranked(0).iter().map(|trial| trial.number).collect();
@@ -119,38 +108,40 @@ fn a_good_loss_does_not_excuse_a_bad_curve() {
 }
 
 #[test]
-fn a_trial_has_one_holder_and_the_lost_one_changes_nothing() {
+fn a_trial_has_one_holder_and_a_lost_worker_changes_nothing() {
     let mut study = study();
-    let first = job(&mut study, &asking("a", 1), 0.0);
-    assert_eq!(claim(&mut study, &asking("b", 1), &at(9.0)).expect("no draw"), Next::Wait);
+    let first = job(&mut study, &request("a", 1), 0.0);
+    assert_eq!(claim(&mut study, &request("b", 1), &at(9.0)).expect("no draw"), Next::Wait);
     assert!(renew(&mut study, &first, 5.0, 10.0, &at(9.0)));
-    assert_eq!(claim(&mut study, &asking("b", 1), &at(18.0)).expect("no draw"), Next::Wait);
+    assert_eq!(claim(&mut study, &request("b", 1), &at(18.0)).expect("no draw"), Next::Wait);
 
-    let second = job(&mut study, &asking("b", 1), 20.0);
+    let second = job(&mut study, &request("b", 1), 20.0);
     assert_eq!((second.trial, second.rung, second.taken_over_from.as_deref()), (0, 0, Some("a")));
     assert!(!renew(&mut study, &first, 9.0, 10.0, &at(20.0)));
     assert!(!finish(&mut study, &first, &Ok(progress(1, 0.5, 0.9)), 9.0));
     assert!(finish(&mut study, &second, &Ok(progress(1, 0.4, 0.9)), 3.0));
-    assert!(finish(&mut study, &second, &Ok(progress(1, 0.4, 0.9)), 3.0), "asked again after a lost answer");
+    assert!(finish(&mut study, &second, &Ok(progress(1, 0.4, 0.9)), 3.0), "a repeated edit is accepted");
     let trial = &study.trials[0];
     assert_eq!((trial.rungs.len(), trial.n_takeovers, trial.generation), (1, 1, 2));
     assert!((trial.cpu_seconds - 8.0).abs() < 1e-9, "lost work counts: {}", trial.cpu_seconds);
 
-    let third = job(&mut study, &asking("a", 1), 21.0);
-    let gone = Moment { now: 21.0, gone: ["a".to_owned()].into() };
-    let Next::Job(fourth) = claim(&mut study, &asking("b", 1), &gone).expect("no draw") else { panic!() };
+    let third = job(&mut study, &request("a", 1), 21.0);
+    let dead_workers = Liveness { now: 21.0, dead_workers: ["a".to_owned()].into() };
+    let Next::Job(fourth) = claim(&mut study, &request("b", 1), &dead_workers).expect("no draw") else {
+        panic!()
+    };
     assert_eq!((fourth.trial, fourth.rung, fourth.generation), (0, 1, third.generation + 1));
 }
 
 #[test]
-fn nothing_is_started_that_would_end_beyond_the_budget() {
+fn no_job_starts_that_would_exceed_the_budget() {
     let mut study = study();
-    let mut asking = asking("a", 100);
-    asking.budget_cpu_seconds = 95.0;
-    assert_eq!(run_to_the_end(&mut study, &asking), Next::OutOfBudget);
+    let mut request = request("a", 100);
+    request.budget_cpu_seconds = 95.0;
+    assert_eq!(run_to_the_end(&mut study, &request), Next::OutOfBudget);
     assert!(study.cpu_seconds() <= 95.0 && study.cpu_seconds() >= 70.0, "{}", study.cpu_seconds());
-    asking.budget_cpu_seconds = 150.0;
-    run_to_the_end(&mut study, &asking);
+    request.budget_cpu_seconds = 150.0;
+    run_to_the_end(&mut study, &request);
     assert!(study.cpu_seconds() > 95.0 && study.cpu_seconds() <= 150.0);
 }
 
@@ -158,10 +149,10 @@ fn nothing_is_started_that_would_end_beyond_the_budget() {
 fn a_failed_trial_counts_as_the_worst() {
     let mut study = study();
     for n in 0..3 {
-        let job = job(&mut study, &asking("a", 3), 0.0);
+        let job = job(&mut study, &request("a", 3), 0.0);
         let outcome = if n == 0 { Err("diverged".to_owned()) } else { Ok(progress(1, 0.1 * n as f64, 0.9)) };
         assert!(finish(&mut study, &job, &outcome, 1.0));
     }
-    let next = job(&mut study, &asking("a", 3), 0.0);
+    let next = job(&mut study, &request("a", 3), 0.0);
     assert_eq!((next.trial, next.rung), (1, 1));
 }

@@ -1,16 +1,16 @@
-//! The search space: keys of the configuration, the values they may take, and a configuration with drawn values in it.
+//! The search space: configuration keys, their ranges, and configurations with drawn values.
 
 use crate::config::Config;
-use crate::config::tune::{Range, Tune};
+use crate::config::tune::Range;
 use anyhow::{Context, Result, anyhow};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
-/// Drawn values by key, without `trainer.`.
+/// Drawn values by configuration key, without `trainer.`.
 pub type Parameters = BTreeMap<String, Value>;
 
 impl Range {
-    /// The interval in which the sampler draws: logarithms, and positions in a list of choices. The end is exclusive.
+    /// The interval that the sampler draws from: logarithms, or positions in a list. The end is exclusive.
     pub fn interval(&self) -> [f64; 2] {
         match self {
             Self::Uniform(bounds) => *bounds,
@@ -19,7 +19,7 @@ impl Range {
         }
     }
 
-    /// The value at a position of the interval; numbers to four digits, so that they can be written down.
+    /// The value at a position of the interval. Numbers are rounded to four digits.
     pub fn value(&self, position: f64) -> Value {
         match self {
             Self::Uniform(bounds) => Value::from(rounded(position, *bounds)),
@@ -28,7 +28,7 @@ impl Range {
         }
     }
 
-    /// The position of a value; none where the range does not hold it.
+    /// The inverse of [`Self::value`]; `None` for a value outside of a list of choices.
     pub fn position(&self, value: &Value) -> Option<f64> {
         let [low, high] = self.interval();
         let position = match self {
@@ -36,7 +36,7 @@ impl Range {
             Self::LogUniform(_) => value.as_f64()?.ln(),
             Self::Choice(values) => values.iter().position(|choice| choice == value)? as f64 + 0.5,
         };
-        // Rounding may have moved a value onto the exclusive end.
+        // Rounding may have moved a value to the exclusive end.
         Some(position.clamp(low, high - (high - low) * 1e-9))
     }
 }
@@ -45,34 +45,26 @@ fn rounded(value: f64, [low, high]: [f64; 2]) -> f64 {
     format!("{value:.3e}").parse().unwrap_or(value).clamp(low, high)
 }
 
-/// The configuration of a trial: the drawn values in the tree, and the last rung as the length of the schedule.
-///
-/// # Errors
-/// Names a key that the configuration does not have, or whose value it refuses.
+/// The configuration of a trial: `base` with the drawn values, scheduled for the epochs of the last rung.
 pub fn apply(base: &Config, parameters: &Parameters) -> Result<Config> {
     let mut tree = serde_json::to_value(base)?;
     for (key, value) in parameters {
         let pointer = format!("/{}", key.replace('.', "/"));
-        let place = tree
+        *tree
             .pointer_mut(&pointer)
-            .with_context(|| format!("trainer.tune.space: {key} is no key of the configuration"))?;
-        *place = value.clone();
+            .with_context(|| format!("trainer.tune.space: {key} is not a configuration key"))? =
+            value.clone();
     }
     let mut config: Config = serde_path_to_error::deserialize(tree)
         .map_err(|error| anyhow!("trainer.tune.space: {}: {}", error.path(), error.inner()))?;
-    config.training.epochs = max_epochs(&base.tune);
-    config.check().context("trainer.tune.space: a drawn value is refused")?;
+    config.training.epochs = base.tune.rungs.last().copied().unwrap_or(1);
+    config.check().context("trainer.tune.space: invalid value")?;
     Ok(config)
 }
 
-/// The last rung.
-pub fn max_epochs(tune: &Tune) -> usize {
-    tune.rungs.last().copied().unwrap_or(1)
-}
-
-/// A configuration as a file for `--config`: every key but those of the search itself. Keys that agree with the defaults are there
-/// too, or the file would train something else once a default changes.
-pub fn file(config: &Config) -> Result<String> {
+/// A configuration for `--config`, without the section `tune`. It spells out the defaults, so that a later
+/// change of a default does not change the training.
+pub fn config_yaml(config: &Config) -> Result<String> {
     let mut tree = serde_json::to_value(config)?;
     if let Some(sections) = tree.as_object_mut() {
         sections.remove("tune");
@@ -86,7 +78,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn positions_and_values_belong_together() {
+    fn positions_and_values_are_inverse() {
         for range in [
             Range::Uniform([0.0, 0.5]),
             Range::LogUniform([1e-4, 1e-2]),
@@ -95,7 +87,7 @@ mod tests {
             let [low, high] = range.interval();
             for step in 0..100 {
                 let value = range.value(low + (high - low) * f64::from(step) / 100.0);
-                let position = range.position(&value).expect("of this range");
+                let position = range.position(&value).expect("a value of the range");
                 assert!((low..high).contains(&position), "{range:?} {value}");
                 assert_eq!(range.value(position), value);
             }

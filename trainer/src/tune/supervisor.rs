@@ -1,4 +1,4 @@
-//! Several workers on one machine: starts a process for each, reports progress, and waits for all.
+//! Starts one process per worker on this machine, reports progress and waits for all.
 
 use super::directory::StudyDirectory;
 use super::store::Store;
@@ -9,16 +9,12 @@ use anyhow::{Context, Result, ensure};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::num::NonZero;
-use std::process::{Child, Command, ExitStatus};
+use std::process::{Child, Command};
 use std::time::Duration;
 
 const POLL: Duration = Duration::from_millis(500);
 
-/// Runs `n` copies of `command` (this program as a single worker) until all have ended. A worker that is killed is named;
-/// the others take over what it was at.
-///
-/// # Errors
-/// When no worker came to a regular end.
+/// Runs `n` copies of `command` as single workers until all have ended.
 pub fn supervise(
     study: &StudyDirectory,
     store: &mut dyn Store,
@@ -37,7 +33,8 @@ pub fn supervise(
         if std::env::var_os("OMP_NUM_THREADS").is_none() {
             command.env("OMP_NUM_THREADS", n_threads.to_string()).env("OMP_WAIT_POLICY", "passive");
         }
-        let child = command.stdout(output.try_clone()?).stderr(output).spawn().context("a worker")?;
+        let child =
+            command.stdout(output.try_clone()?).stderr(output).spawn().context("starting a worker")?;
         say(format!("worker {number}: process {}, {}", child.id(), log.display()));
         workers.push((number, child));
     }
@@ -46,42 +43,32 @@ pub fn supervise(
 
 fn watch(store: &mut dyn Store, mut workers: Vec<(usize, Child)>, n: usize) -> Result<()> {
     let mut seen = BTreeMap::new();
-    let mut n_regular = 0;
+    let mut n_finished = 0;
     loop {
         let mut living = Vec::new();
         for (number, mut child) in workers {
             match child.try_wait()? {
                 None => living.push((number, child)),
+                Some(status) if status.success() => n_finished += 1,
                 Some(status) => {
-                    n_regular += usize::from(status.success());
-                    farewell(number, status);
+                    say(format!("worker {number}: {status}; the other workers take over its trial"));
                 }
             }
         }
         workers = living;
         if let Some(study) = store.load()? {
-            news(&study, &mut seen);
+            report_changes(&study, &mut seen);
         }
         if workers.is_empty() {
             break;
         }
         std::thread::sleep(POLL);
     }
-    ensure!(
-        n_regular > 0,
-        "none of the {n} workers came to a regular end: see their logs; the same command goes on"
-    );
+    ensure!(n_finished > 0, "all {n} workers failed: see their logs; the same command continues the study");
     Ok(())
 }
 
-fn farewell(number: usize, status: ExitStatus) {
-    if !status.success() {
-        say(format!("worker {number}: {status}; the other workers take over its trial"));
-    }
-}
-
-/// Says what is new since the last look.
-fn news(study: &Study, seen: &mut BTreeMap<usize, (usize, TrialState, u64)>) {
+fn report_changes(study: &Study, seen: &mut BTreeMap<usize, (usize, TrialState, u64)>) {
     let n_running = study.trials.iter().filter(|trial| trial.state == TrialState::Running).count();
     for trial in &study.trials {
         let state = (trial.rungs.len(), trial.state, trial.generation);

@@ -1,10 +1,10 @@
-//! A worker process: claims a job, trains it to its rung, enters the result, until none is left.
+//! A worker process: claims a job, trains to its rung, records the result, and repeats until no job is left.
 
 use super::directory::StudyDirectory;
-use super::place::Place;
+use super::location::StoreLocation;
 use super::results;
-use super::scheduler::{self, Asking, Job, Next};
-use super::space::{Parameters, apply};
+use super::scheduler::{self, ClaimRequest, Job, Next};
+use super::space::apply;
 use super::store::Store;
 use crate::config::Config;
 use crate::progress::say;
@@ -18,38 +18,36 @@ use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tch::Device;
 
-/// How long a worker that has nothing to do waits for others.
+/// How long an idle worker waits before it asks again.
 const POLL: Duration = Duration::from_millis(500);
-/// As many trials that fail before any has succeeded are no accident of their parameters.
-const FAILURES: usize = 3;
+/// If this many trials fail before any succeeds, the parameters are not to blame.
+const MAX_FAILURES: usize = 3;
 
-/// Works on a study until nothing is left, and says why it stopped.
-///
-/// # Errors
-/// When the store or the study's folder cannot be used, or every trial fails.
-pub fn work(config: &Config, study: &StudyDirectory, place: &Place, device: Device) -> Result<Next> {
-    let asking = asking(config)?;
-    let mut store = place.open()?;
-    store.attend(&asking.worker)?;
+pub fn work(
+    config: &Config,
+    study: &StudyDirectory,
+    location: &StoreLocation,
+    device: Device,
+) -> Result<Next> {
+    let (request, store) = (claim_request(config)?, location.open()?);
+    let mut worker = Worker { config, study, location, device, request, store };
+    worker.store.mark_alive(&worker.request.worker)?;
     loop {
-        match claim(store.as_mut(), &asking)? {
-            (Next::Job(job), parameters) => {
-                carry_out(config, study, place, store.as_mut(), &asking, &job, &parameters, device)?;
-            }
-            (Next::Wait, _) => std::thread::sleep(POLL),
-            (end, _) => {
-                results::write(config, study, store.as_mut(), Some(&end))?;
+        match worker.claim()? {
+            Next::Job(job) => worker.run(&job)?,
+            Next::Wait => std::thread::sleep(POLL),
+            end => {
+                results::write(config, study, worker.store.as_mut(), Some(&end))?;
                 return Ok(end);
             }
         }
     }
 }
 
-/// Who this process is, and the limits that the configuration sets.
-fn asking(config: &Config) -> Result<Asking> {
-    let begun = SystemTime::now().duration_since(UNIX_EPOCH)?.as_nanos();
-    Ok(Asking {
-        worker: format!("{}-{}-{begun}", host(), std::process::id()),
+fn claim_request(config: &Config) -> Result<ClaimRequest> {
+    let start = SystemTime::now().duration_since(UNIX_EPOCH)?.as_nanos();
+    Ok(ClaimRequest {
+        worker: format!("{}-{}-{start}", host(), std::process::id()),
         host: host(),
         max_trials: config.tune.max_trials,
         budget_cpu_seconds: config.tune.budget_cpu_hours * 3600.0,
@@ -57,106 +55,95 @@ fn asking(config: &Config) -> Result<Asking> {
     })
 }
 
-fn claim(store: &mut dyn Store, asking: &Asking) -> Result<(Next, Parameters)> {
-    let mut answer = (Next::Wait, Parameters::new());
-    store.edit(&mut |study, moment| {
-        let n_failed = study.trials.iter().filter(|trial| trial.error.is_some()).count();
-        if n_failed >= FAILURES && study.trials.iter().all(|trial| trial.rungs.is_empty()) {
-            let error = study.trials.iter().find_map(|trial| trial.error.clone());
-            bail!("{n_failed} trials failed and none succeeded; the first: {}", error.unwrap_or_default());
+struct Worker<'a> {
+    config: &'a Config,
+    study: &'a StudyDirectory,
+    location: &'a StoreLocation,
+    device: Device,
+    request: ClaimRequest,
+    store: Box<dyn Store>,
+}
+
+impl Worker<'_> {
+    fn claim(&mut self) -> Result<Next> {
+        let mut next = Next::Wait;
+        let request = &self.request;
+        self.store.edit(&mut |study, liveness| {
+            let errors: Vec<&String> = study.trials.iter().filter_map(|trial| trial.error.as_ref()).collect();
+            if errors.len() >= MAX_FAILURES && study.trials.iter().all(|trial| trial.rungs.is_empty()) {
+                bail!("{} trials failed and none succeeded; the first error: {}", errors.len(), errors[0]);
+            }
+            next = scheduler::claim(study, request, liveness)?;
+            Ok(())
+        })?;
+        Ok(next)
+    }
+
+    fn run(&mut self, job: &Job) -> Result<()> {
+        let Job { trial, generation, epochs, .. } = *job;
+        if let Some(worker) = &job.taken_over_from {
+            say(format!("trial {trial:04}: taken over from the lost worker {worker}"));
         }
-        let next = scheduler::claim(study, asking, moment)?;
-        let parameters = match &next {
-            Next::Job(job) => study.trials[job.trial].parameters.clone(),
-            _ => Parameters::new(),
-        };
-        answer = (next, parameters);
+        let parameters = results::format_parameters(&job.parameters);
+        say(format!("trial {trial:04}: to epoch {epochs} with {parameters}"));
+        let cpu_before = cpu_seconds()?;
+        let heartbeat = Heartbeat::start(self.location, job.clone(), &self.request, cpu_before)?;
+        let outcome = self.train(job);
+        // The new holder renamed the folder, so this worker cannot have written to it.
+        if heartbeat.stop() {
+            say(format!("trial {trial:04}: lost to another worker after a stall"));
+            return Ok(());
+        }
+        // Rename the folder before the result is recorded: the next claim looks for it under the plain name.
+        let outcome = outcome.and_then(|progress| self.study.release(trial, generation).map(|()| progress));
+        let outcome = outcome.map_err(|error| format!("{error:#}"));
+        let spent = cpu_seconds()? - cpu_before;
+        let mut recorded = false;
+        self.store.edit(&mut |study, _| {
+            recorded = scheduler::finish(study, job, &outcome, spent);
+            Ok(())
+        })?;
+        match outcome {
+            _ if !recorded => say(format!("trial {trial:04}: lost to another worker after a stall")),
+            Ok(_) => results::write(self.config, self.study, self.store.as_mut(), None)?,
+            Err(error) => say(format!("trial {trial:04}: failed: {error}")),
+        }
         Ok(())
-    })?;
-    Ok(answer)
+    }
+
+    /// Trains from the trial's checkpoint, in a folder whose name carries the claim's generation.
+    fn train(&self, job: &Job) -> Result<Progress> {
+        let config = apply(self.config, &job.parameters)?;
+        let run = RunDirectory::open(&self.study.claim(job.trial, job.generation)?, &config)?;
+        train_to(&config, &run, self.device, job.epochs)
+    }
 }
 
-#[expect(clippy::too_many_arguments, reason = "one job with everything that it needs")]
-fn carry_out(
-    config: &Config,
-    study: &StudyDirectory,
-    place: &Place,
-    store: &mut dyn Store,
-    asking: &Asking,
-    job: &Job,
-    parameters: &Parameters,
-    device: Device,
-) -> Result<()> {
-    let Job { trial, generation, epochs, .. } = *job;
-    if let Some(worker) = &job.taken_over_from {
-        say(format!("trial {trial:04}: taken over from {worker}, which was lost"));
-    }
-    say(format!("trial {trial:04}: to epoch {epochs} with {}", results::listed(parameters)));
-    let cpu_before = cpu_seconds()?;
-    let heart = Heart::start(place, job.clone(), asking, cpu_before)?;
-    let outcome = train_trial(config, study, job, parameters, device);
-    let lost = heart.stop();
-    if lost {
-        // Its folder has another name now, so nothing of this worker can have reached it.
-        say(format!("trial {trial:04}: lost to another worker after a stall; left alone"));
-        return Ok(());
-    }
-    // The folder gets its plain name before the result is entered: whoever claims the trial next finds it either way.
-    let outcome = outcome.and_then(|progress| study.settle(trial, generation).map(|()| progress));
-    let outcome = outcome.map_err(|error| format!("{error:#}"));
-    let spent = cpu_seconds()? - cpu_before;
-    let mut kept = false;
-    store.edit(&mut |study, _| {
-        kept = scheduler::finish(study, job, &outcome, spent);
-        Ok(())
-    })?;
-    match outcome {
-        _ if !kept => say(format!("trial {trial:04}: lost to another worker after a stall; left alone")),
-        Ok(_) => results::write(config, study, store, None)?,
-        Err(error) => say(format!("trial {trial:04}: failed: {error}")),
-    }
-    Ok(())
-}
-
-/// Trains from wherever the trial stands, in a folder that carries the claim's generation in its name.
-fn train_trial(
-    config: &Config,
-    study: &StudyDirectory,
-    job: &Job,
-    parameters: &Parameters,
-    device: Device,
-) -> Result<Progress> {
-    let config = apply(config, parameters)?;
-    let folder = study.take(job.trial, job.generation)?;
-    let run = RunDirectory::open(&folder, &config)?;
-    train_to(&config, &run, device, job.epochs)
-}
-
-/// Signs of life from a thread of its own, over a connection of its own.
-struct Heart {
+/// Sends heartbeats from a thread and a connection of its own.
+struct Heartbeat {
     stop: Sender<()>,
     thread: JoinHandle<bool>,
 }
 
-impl Heart {
-    fn start(place: &Place, job: Job, asking: &Asking, cpu_before: f64) -> Result<Self> {
-        let mut store = place.open().context("for the signs of life")?;
-        // This connection is used all the time, so it is the one that notices when the store was restarted.
-        store.attend(&asking.worker)?;
-        let lease_seconds = asking.lease_seconds;
+impl Heartbeat {
+    fn start(location: &StoreLocation, job: Job, request: &ClaimRequest, cpu_before: f64) -> Result<Self> {
+        let mut store = location.open().context("heartbeat")?;
+        // This connection is the one in constant use, so it notices a restarted store.
+        store.mark_alive(&request.worker)?;
+        let lease_seconds = request.lease_seconds;
         let (stop, stopped) = channel();
         let thread = std::thread::spawn(move || {
             let interval = Duration::from_secs_f64((lease_seconds / 4.0).min(15.0));
             while stopped.recv_timeout(interval) == Err(RecvTimeoutError::Timeout) {
                 let spent = cpu_seconds().unwrap_or(cpu_before) - cpu_before;
                 let mut held = true;
-                let renewed = store.edit(&mut |study, moment| {
-                    held = scheduler::renew(study, &job, spent, lease_seconds, moment);
+                let renewed = store.edit(&mut |study, liveness| {
+                    held = scheduler::renew(study, &job, spent, lease_seconds, liveness);
                     Ok(())
                 });
                 match renewed {
-                    // The lease may end meanwhile; whether the trial is lost is for the store to say.
-                    Err(error) => say(format!("trial {:04}: no sign of life: {error:#}", job.trial)),
+                    // The lease may expire meanwhile. Whether the trial is lost is up to the store.
+                    Err(error) => say(format!("trial {:04}: heartbeat failed: {error:#}", job.trial)),
                     Ok(()) if !held => return true,
                     Ok(()) => {}
                 }
@@ -166,22 +153,20 @@ impl Heart {
         Ok(Self { stop, thread })
     }
 
-    /// Ends it; true when the trial was taken over meanwhile.
     fn stop(self) -> bool {
         drop(self.stop);
         self.thread.join().unwrap_or(false)
     }
 }
 
-/// Processor seconds of this process, all its threads included.
+/// CPU seconds of all threads of this process.
 pub(super) fn cpu_seconds() -> Result<f64> {
     let mut usage = std::mem::MaybeUninit::<libc::rusage>::zeroed();
-    // SAFETY: getrusage fills the structure that it is given, which is large enough by its type.
-    let answer = unsafe { libc::getrusage(libc::RUSAGE_SELF, usage.as_mut_ptr()) };
-    if answer != 0 {
+    // SAFETY: the pointer refers to a writable `rusage`, which getrusage fills.
+    if unsafe { libc::getrusage(libc::RUSAGE_SELF, usage.as_mut_ptr()) } != 0 {
         return Err(std::io::Error::last_os_error()).context("getrusage");
     }
-    // SAFETY: zeroed and then filled; every bit pattern of these integers is valid.
+    // SAFETY: zeroed and then filled; `rusage` is made of integers, for which all bit patterns are valid.
     let usage = unsafe { usage.assume_init() };
     let seconds = |time: libc::timeval| time.tv_sec as f64 + time.tv_usec as f64 * 1e-6;
     Ok(seconds(usage.ru_utime) + seconds(usage.ru_stime))

@@ -1,76 +1,45 @@
-//! What the program refuses, and what it says then.
+//! Rejected input and its error messages.
 
-use crate::support::{Workbench, fail, repository, succeed};
-use std::process::Command;
+use crate::support::{Workbench, fail, fail_with, read, repository, succeed, trainer};
 
 #[test]
 fn every_subcommand_shows_an_example() {
-    for subcommand in [
-        "init",
-        "eda",
-        "split",
-        "train",
-        "calibrate",
-        "evaluate",
-        "explain",
-        "robustness",
-        "export",
-        "release",
-        "verify",
-        "register",
-        "track",
-        "complete",
-        "consistency",
-        "tune",
-        "quantise",
-        "benchmark",
-        "benchmark training",
-        "benchmark bundle",
-        "recalibrate",
-        "report",
-        "run",
-    ] {
-        let help = succeed(
-            Command::new(env!("CARGO_BIN_EXE_cxr-trainer")).args(subcommand.split(' ')).arg("--help"),
-        );
+    let subcommands = "init, eda, split, train, calibrate, evaluate, explain, robustness, export, release, verify, \
+        register, track, complete, consistency, tune, quantise, benchmark, benchmark training, benchmark bundle, \
+        recalibrate, report, run";
+    for subcommand in subcommands.split(", ") {
+        let help = succeed(trainer(subcommand).arg("--help"));
         assert!(help.contains("Example"), "{subcommand}: {help}");
     }
 }
 
 #[test]
-fn a_gpu_that_is_not_there_is_an_error() {
+fn a_missing_gpu_is_an_error() {
     if tch::Cuda::is_available() {
         return;
     }
     let workbench = Workbench::new(4, 1);
-    let printed = fail(workbench.command("train").args(["--device", "cuda"]));
-    assert!(printed.contains("--device cuda"), "{printed}");
-    let printed = fail(workbench.command("train").args(["--device", "gpu"]));
-    assert!(printed.contains("cpu, cuda or cuda:N"), "{printed}");
+    fail_with(workbench.command("train").args(["--device", "cuda"]), &["--device cuda"]);
+    fail_with(workbench.command("train").args(["--device", "gpu"]), &["cpu, cuda or cuda:N"]);
 }
 
 #[test]
-fn images_that_cannot_be_read_are_named_all_of_them() {
+fn all_unreadable_images_are_listed() {
     let workbench = Workbench::new(40, 1);
     for (name, bytes) in
         [("IM-7001-0001.png", &b"no image"[..]), ("IM-7002-0001.jpeg", &[0xFF, 0xD8, 0xFF][..])]
     {
         std::fs::write(workbench.data().join("train/NORMAL").join(name), bytes).unwrap();
     }
-    // Both in the train fold, or the fold that holds one names that one.
-    let config = std::fs::read_to_string(workbench.config()).unwrap();
-    let config = config.replace(
-        "select_fraction: 0.2, calibrate_fraction: 0.2",
-        "select_fraction: 0.05, calibrate_fraction: 0.05",
-    );
-    std::fs::write(workbench.config(), config).unwrap();
+    // Both must be in the train fold: a command lists only the bad images of one fold.
+    workbench.set_data("select_fraction: 0.05, calibrate_fraction: 0.05");
     let printed = fail(&mut workbench.command("train"));
     assert!(printed.contains("2 images cannot be used"), "{printed}");
     assert!(printed.contains("IM-7001-0001.png") && printed.contains("IM-7002-0001.jpeg"), "{printed}");
 }
 
 #[test]
-fn a_file_that_is_not_for_the_trainer_is_refused_by_name() {
+fn a_configuration_without_valid_trainer_keys_is_refused() {
     let workbench = Workbench::new(1, 1);
     for (text, expected) in [
         ("trainr: { seed: 3 }", "unknown section `trainr`, did you mean `trainer`?"),
@@ -90,50 +59,37 @@ fn a_file_that_is_not_for_the_trainer_is_refused_by_name() {
 }
 
 #[test]
-fn later_files_go_over_earlier_ones_and_the_service_may_stand_beside() {
+fn later_files_override_earlier_ones_and_may_have_a_section_service() {
     let workbench = Workbench::new(20, 1);
-    let over = |name: &str, text: &str| {
-        let file = workbench.path().join(name);
-        std::fs::write(&file, text).unwrap();
-        file
-    };
-    let (second, third) = (
-        over("second.yaml", "trainer: { seed: 5, data: { select_fraction: 0.3 } }"),
-        over("third.yaml", "service: { http: { bind: 127.0.0.1:1 } }\ntrainer: { seed: 6 }"),
-    );
+    let [second, third, missing] =
+        ["second.yaml", "third.yaml", "missing.yaml"].map(|name| workbench.path().join(name));
+    std::fs::write(&second, "trainer: { seed: 5, data: { select_fraction: 0.3 } }").unwrap();
+    std::fs::write(&third, "service: { http: { bind: 127.0.0.1:1 } }\ntrainer: { seed: 6 }").unwrap();
     succeed(workbench.command("split").arg("--config").arg(second).arg("--config").arg(third));
-    let frozen = std::fs::read_to_string(workbench.run().join("config.yaml")).unwrap();
+    let frozen = read(workbench.run().join("config.yaml"));
     assert!(frozen.contains("seed: 6") && frozen.contains("select_fraction: 0.3"), "{frozen}");
-    let missing = workbench.path().join("missing.yaml");
-    let printed = fail(workbench.command("split").arg("--config").arg(missing));
-    assert!(printed.contains("missing.yaml"), "{printed}");
+    fail_with(workbench.command("split").arg("--config").arg(&missing), &["missing.yaml"]);
 }
 
 #[test]
-fn without_a_configuration_every_missing_key_is_named() {
+fn all_missing_keys_are_listed() {
     let folder = tempfile::tempdir().unwrap();
-    let trainer = |subcommand: &str| {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_cxr-trainer"));
-        command.current_dir(folder.path()).arg(subcommand);
-        command
-    };
-    let printed = fail(&mut trainer("split"));
-    for expected in [
-        "trainer.data.root (or --data)",
-        "trainer.data.name",
-        "trainer.data.classes",
-        "cxr-trainer init FOLDER",
-    ] {
-        assert!(printed.contains(expected), "{expected}: {printed}");
-    }
+    fail_with(
+        trainer("split").current_dir(folder.path()),
+        &[
+            "trainer.data.root (or --data)",
+            "trainer.data.name",
+            "trainer.data.classes",
+            "cxr-trainer init FOLDER",
+        ],
+    );
     assert!(std::fs::read_dir(folder.path()).unwrap().next().is_none(), "nothing is written");
-    // What the bundle is must be said before a run has computed for hours.
+    // The bundle's name and intended use are required before hours of training.
     let workbench = Workbench::new(4, 1);
     workbench.set("export: { name: null, intended_use: null }");
-    let printed = fail(workbench.command("run").args(["--onnxruntime", "lib.so"]));
-    assert!(
-        printed.contains("trainer.export.name") && printed.contains("intended_use.statement"),
-        "{printed}"
+    fail_with(
+        workbench.command("run").args(["--onnxruntime", "lib.so"]),
+        &["trainer.export.name", "intended_use.statement"],
     );
     assert!(!workbench.run().exists());
 }
@@ -179,26 +135,26 @@ fn configuration_errors_name_the_key() {
 }
 
 #[test]
-fn a_file_or_folder_that_is_not_the_one_meant_is_told_with_the_option_that_names_it() {
+fn errors_about_files_and_folders_name_the_option() {
     let workbench = Workbench::new(4, 1);
     let mut split = workbench.command_without_data("split");
-    let printed = fail(split.arg("--run").arg(workbench.run()).args(["--data", "nothere"]));
-    assert!(printed.contains("trainer.data.root or --data"), "{printed}");
+    fail_with(
+        split.arg("--run").arg(workbench.run()).args(["--data", "nothere"]),
+        &["trainer.data.root or --data"],
+    );
 
     let trainer = |subcommand: &str| {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_cxr-trainer"));
-        command.current_dir(workbench.path()).arg(subcommand);
+        let mut command = trainer(subcommand);
+        command.current_dir(workbench.path());
         command
     };
     let bundle = repository().join("models/default");
-    // A run directory is no bundle, its folder `bundle` is.
+    // A run directory is not a bundle; its folder `bundle` is.
     let inside = workbench.path().join("runs/tb/bundle");
     std::fs::create_dir_all(&inside).unwrap();
     std::fs::copy(bundle.join("bundle.json"), inside.join("bundle.json")).unwrap();
-    let printed = fail(trainer("verify").arg("runs/tb"));
-    assert!(printed.contains("runs/tb: not a bundle; did you mean runs/tb/bundle?"), "{printed}");
-    let printed = fail(trainer("verify").arg("runs/other"));
-    assert!(printed.contains("runs/other: no such folder"), "{printed}");
+    fail_with(trainer("verify").arg("runs/tb"), &["runs/tb: not a bundle; did you mean runs/tb/bundle?"]);
+    fail_with(trainer("verify").arg("runs/other"), &["runs/other: no such folder"]);
 
     let mut init = trainer("init");
     init.args(["data", "--class", "NORMAL=negative", "--class", "PNEUMONIA=positive", "--name", "x"]);
@@ -212,6 +168,5 @@ fn a_file_or_folder_that_is_not_the_one_meant_is_told_with_the_option_that_names
 
     let mut recalibrate = trainer("recalibrate");
     recalibrate.arg("--bundle").arg(&bundle).args(["--labels", "log.ndjson", "--out", "next"]);
-    let printed = fail(recalibrate.args(["--onnxruntime", "lib.so"]));
-    assert!(printed.contains("pass --signing-key FILE"), "{printed}");
+    fail_with(recalibrate.args(["--onnxruntime", "lib.so"]), &["pass --signing-key FILE"]);
 }

@@ -1,4 +1,4 @@
-//! The trainer on phantoms: learns, resumes, exports, refuses. One binary; `support` makes datasets and runs programs.
+//! End-to-end tests of the trainer on phantoms. `support` makes data sets and runs commands.
 
 #![expect(
     clippy::unwrap_used,

@@ -1,17 +1,17 @@
-//! The networks: their graphs say what they say, their maps are Grad-CAM, and weights that do not fit are refused.
+//! The networks: exported graphs give the same outputs, maps equal Grad-CAM, and weights that do not fit are
+//! refused.
 
-use crate::support::{SIDE, onnxruntime};
+use crate::support::{SIDE, expect_all, onnxruntime};
 use cxr::phantom::{PhantomSpec, generate};
 use cxr_trainer::export::parity;
 use cxr_trainer::files::write_atomically;
+use cxr_trainer::model::weights::NamedTensors;
 use cxr_trainer::model::{Architecture, Network, Precision, weights};
 use cxr_trainer::onnx;
 use runtime::{Runtime, SessionOptions};
 use tch::{Device, Kind, Tensor};
 
-const ALL: [Architecture; 5] = Architecture::ALL;
-
-/// A network whose normalisations do something: fresh ones are the identity, and folding them would prove nothing.
+/// Randomises the normalisations: folding fresh ones, which are the identity, would prove nothing.
 fn network(architecture: Architecture) -> Network {
     tch::manual_seed(7);
     let network = Network::new(architecture, 0.2, Precision::Fp32, Device::Cpu);
@@ -32,21 +32,22 @@ fn phantoms(n: u64, (width, height): (u32, u32)) -> Vec<Vec<u8>> {
     (0..n).map(|seed| generate(&PhantomSpec { seed, width, height, opacity: seed % 2 == 0 })).collect()
 }
 
-fn parity_of(architecture: Architecture, size: (u32, u32)) -> parity::Parity {
-    let network = network(architecture);
-    let graph = onnx::encode(architecture, &network.named_tensors(), size).unwrap();
+fn parity_of(network: &Network, parameters: &NamedTensors, size: (u32, u32)) -> parity::Parity {
+    let architecture = network.architecture();
+    let graph = onnx::encode(architecture, parameters, size).unwrap();
     let runtime = Runtime::load(&onnxruntime()).unwrap();
     let contract = onnx::contract(architecture, size);
     let mut session = runtime.session(&graph, &contract, &SessionOptions::default()).unwrap();
-    parity::compare(&network, &mut session, &phantoms(3, size), size).unwrap()
+    parity::compare(network, &mut session, &phantoms(3, size), size).unwrap()
 }
 
 #[test]
 fn onnx_runtime_reproduces_every_architecture() {
-    for architecture in ALL {
-        // The second size is no multiple of 32 and not square.
+    for architecture in Architecture::ALL {
+        // The second size is not square, and its sides are not multiples of 32.
         for size in [(SIDE, SIDE), (100, 72)] {
-            let parity = parity_of(architecture, size);
+            let network = network(architecture);
+            let parity = parity_of(&network, &network.named_tensors(), size);
             parity.check().unwrap_or_else(|error| panic!("{} {size:?}: {error}", architecture.name()));
         }
     }
@@ -54,22 +55,17 @@ fn onnx_runtime_reproduces_every_architecture() {
 
 #[test]
 fn a_graph_of_other_weights_fails_parity() {
-    let size = (SIDE, SIDE);
     let network = network(Architecture::MobileNetV2);
     let mut parameters = network.named_tensors();
     let bias = parameters["features.18.1.bias"].detach() + 0.01;
     parameters.insert("features.18.1.bias".to_owned(), bias);
-    let graph = onnx::encode(Architecture::MobileNetV2, &parameters, size).unwrap();
-    let runtime = Runtime::load(&onnxruntime()).unwrap();
-    let contract = onnx::contract(Architecture::MobileNetV2, size);
-    let mut session = runtime.session(&graph, &contract, &SessionOptions::default()).unwrap();
-    let parity = parity::compare(&network, &mut session, &phantoms(2, size), size).unwrap();
+    let parity = parity_of(&network, &parameters, (SIDE, SIDE));
     assert!(parity.check().unwrap_err().to_string().contains("does not reproduce"), "{parity}");
 }
 
 #[test]
 fn the_map_averages_to_the_logit() {
-    for architecture in ALL {
+    for architecture in Architecture::ALL {
         let network = network(architecture);
         let images = phantoms(2, (SIDE, SIDE)).concat();
         let size = [2, 1, i64::from(SIDE), i64::from(SIDE)];
@@ -95,14 +91,13 @@ fn weights_that_do_not_fit_are_named_one_by_one() {
     write_atomically(&file, &weights::encode(&tensors, String::new()).unwrap()).unwrap();
     let before = network.named_tensors()["features.0.0.weight"].copy();
     let error = format!("{:#}", network.load_backbone(&file).unwrap_err());
-    for expected in [
+    let expected = [
         "3 tensors do not match",
         "features.3.conv.1.0.weight: missing",
         "features.18.1.bias: has shape [7], expected [1280]",
         "features.99.weight: not a tensor of this network",
-    ] {
-        assert!(error.contains(expected), "{error}");
-    }
+    ];
+    expect_all(&error, &expected);
     assert!(before.equal(&network.named_tensors()["features.0.0.weight"]), "nothing is copied on error");
 
     // A wrong type is one more line of the same list.
@@ -110,18 +105,13 @@ fn weights_that_do_not_fit_are_named_one_by_one() {
     tensors.insert("features.0.0.weight".into(), half);
     Tensor::write_safetensors(&tensors.iter().collect::<Vec<_>>(), &file).unwrap();
     let error = format!("{:#}", network.load_backbone(&file).unwrap_err());
-    for expected in [
-        "4 tensors do not match",
-        "features.0.0.weight: is F16, expected F32",
-        "features.99.weight: not a tensor",
-    ] {
-        assert!(error.contains(expected), "{error}");
-    }
+    let wrong_type = "features.0.0.weight: is F16, expected F32";
+    expect_all(&error, &["4 tensors do not match", wrong_type, "features.99.weight: not a tensor"]);
     let error = format!("{:#}", weights::read(&file).unwrap_err());
     assert!(error.contains("features.0.0.weight is F16"), "{error}");
 }
 
-/// A file as torchvision's state dictionaries are: with counters of batches and a classifier of 1000 classes.
+/// A file like torchvision's state dictionaries: with batch counters and a classifier of 1000 classes.
 #[test]
 fn torchvisions_classifier_and_counters_are_ignored_by_name() {
     let folder = tempfile::TempDir::new().unwrap();
@@ -152,65 +142,50 @@ fn torchvisions_classifier_and_counters_are_ignored_by_name() {
     }
 }
 
-/// Shapes that torchvision's state dictionaries have, and how many tensors without classifier and counters.
+/// Tensors and parameters in torchvision's state dictionaries, without classifiers and counters.
 #[test]
-fn names_and_shapes_are_torchvisions() {
-    let cases: [(Architecture, usize, &[(&str, &[i64])]); 4] = [
-        (
-            Architecture::MobileNetV2,
-            260,
-            &[
-                ("features.0.0.weight", &[32, 3, 3, 3]),
-                ("features.1.conv.1.weight", &[16, 32, 1, 1]),
-                ("features.2.conv.1.0.weight", &[96, 1, 3, 3]),
-                ("features.18.1.running_var", &[1280]),
-            ],
-        ),
-        (
-            Architecture::DenseNet121,
-            604,
-            &[
-                ("features.conv0.weight", &[64, 3, 7, 7]),
-                ("features.denseblock3.denselayer24.conv1.weight", &[128, 992, 1, 1]),
-                ("features.transition2.conv.weight", &[256, 512, 1, 1]),
-                ("features.norm5.bias", &[1024]),
-            ],
-        ),
-        (
-            Architecture::ResNet50,
-            265,
-            &[
-                ("conv1.weight", &[64, 3, 7, 7]),
-                ("layer1.0.downsample.0.weight", &[256, 64, 1, 1]),
-                ("layer3.5.conv2.weight", &[256, 256, 3, 3]),
-                ("layer4.0.downsample.1.running_mean", &[2048]),
-            ],
-        ),
-        (
-            Architecture::EfficientNetB0,
-            309,
-            &[
-                ("features.1.0.block.0.0.weight", &[32, 1, 3, 3]),
-                ("features.1.0.block.1.fc1.weight", &[8, 32, 1, 1]),
-                ("features.3.1.block.1.0.weight", &[240, 1, 5, 5]),
-                ("features.6.3.block.2.fc2.bias", &[1152]),
-                ("features.7.0.block.3.1.weight", &[320]),
-            ],
-        ),
+fn names_shapes_and_parameter_counts_are_torchvisions() {
+    use Architecture::{DenseNet121, EfficientNetB0, MobileNetV2, ResNet50};
+    let shapes: [(Architecture, &str, &[i64]); 17] = [
+        (MobileNetV2, "features.0.0.weight", &[32, 3, 3, 3]),
+        (MobileNetV2, "features.1.conv.1.weight", &[16, 32, 1, 1]),
+        (MobileNetV2, "features.2.conv.1.0.weight", &[96, 1, 3, 3]),
+        (MobileNetV2, "features.18.1.running_var", &[1280]),
+        (DenseNet121, "features.conv0.weight", &[64, 3, 7, 7]),
+        (DenseNet121, "features.denseblock3.denselayer24.conv1.weight", &[128, 992, 1, 1]),
+        (DenseNet121, "features.transition2.conv.weight", &[256, 512, 1, 1]),
+        (DenseNet121, "features.norm5.bias", &[1024]),
+        (ResNet50, "conv1.weight", &[64, 3, 7, 7]),
+        (ResNet50, "layer1.0.downsample.0.weight", &[256, 64, 1, 1]),
+        (ResNet50, "layer3.5.conv2.weight", &[256, 256, 3, 3]),
+        (ResNet50, "layer4.0.downsample.1.running_mean", &[2048]),
+        (EfficientNetB0, "features.1.0.block.0.0.weight", &[32, 1, 3, 3]),
+        (EfficientNetB0, "features.1.0.block.1.fc1.weight", &[8, 32, 1, 1]),
+        (EfficientNetB0, "features.3.1.block.1.0.weight", &[240, 1, 5, 5]),
+        (EfficientNetB0, "features.6.3.block.2.fc2.bias", &[1152]),
+        (EfficientNetB0, "features.7.0.block.3.1.weight", &[320]),
     ];
-    for (architecture, n_tensors, shapes) in cases {
+    for (architecture, n_tensors, n_parameters) in [
+        (MobileNetV2, 260, 2_223_872),
+        (DenseNet121, 604, 6_953_856),
+        (ResNet50, 265, 23_508_032),
+        (EfficientNetB0, 309, 4_007_548),
+    ] {
         let mut tensors = Network::new(architecture, 0.0, Precision::Fp32, Device::Cpu).named_tensors();
         tensors.retain(|name, _| !Network::is_head(name));
         assert_eq!(tensors.len(), n_tensors, "{}", architecture.name());
-        for (name, shape) in shapes {
+        let parameters = tensors.iter().filter(|(name, _)| !name.contains(".running_"));
+        let counted: usize = parameters.map(|(_, tensor)| tensor.numel()).sum();
+        assert_eq!(counted, n_parameters, "{}", architecture.name());
+        for (_, name, shape) in shapes.iter().filter(|(of, ..)| *of == architecture) {
             assert_eq!(tensors.get(*name).map(Tensor::size), Some(shape.to_vec()), "{name}");
         }
     }
 }
 
-/// ONNX's own checker, with shape inference, where the reference libraries have it.
+/// Skipped if the reference libraries have no onnx package.
 #[test]
-fn onnxs_checker_accepts_every_graph() {
+fn the_onnx_checker_accepts_every_graph() {
     const SCRIPT: &str = "
 import sys
 try:
@@ -225,7 +200,7 @@ for file in sys.argv[1:]:
         return;
     };
     let folder = tempfile::TempDir::new().unwrap();
-    let files = ALL.map(|architecture| {
+    let files = Architecture::ALL.map(|architecture| {
         let file = folder.path().join(format!("{}.onnx", architecture.name()));
         let graph = onnx::encode(architecture, &network(architecture).named_tensors(), (SIDE, SIDE)).unwrap();
         write_atomically(&file, &graph).unwrap();
@@ -241,13 +216,7 @@ for file in sys.argv[1:]:
 
 #[test]
 fn published_weights_load_into_the_variant_they_belong_to() {
-    let data = std::env::var_os("CXR_DATA_DIR")
-        .map_or_else(|| crate::support::repository().join("../shared/data"), Into::into);
-    let file = data.join("weights/mobilenetv2-imagenet.safetensors");
-    if !file.exists() {
-        eprintln!("skipped: no real data ({} is missing)", file.display());
-        return;
-    }
+    let Some(file) = system_tests::real_data("weights/mobilenetv2-imagenet.safetensors") else { return };
     network(Architecture::MobileNetV2Expanded).load_backbone(&file).unwrap();
     let error = format!("{:#}", network(Architecture::MobileNetV2).load_backbone(&file).unwrap_err());
     assert!(
@@ -256,29 +225,9 @@ fn published_weights_load_into_the_variant_they_belong_to() {
     );
 }
 
-/// The sizes of torchvision's backbones: its models without their classifiers of 1000 classes.
-#[test]
-fn parameters_are_as_many_as_torchvisions() {
-    for (architecture, expected) in [
-        (Architecture::MobileNetV2, 2_223_872),
-        (Architecture::DenseNet121, 6_953_856),
-        (Architecture::ResNet50, 23_508_032),
-        (Architecture::EfficientNetB0, 4_007_548),
-    ] {
-        let network = Network::new(architecture, 0.0, Precision::Fp32, Device::Cpu);
-        let tensors = network.named_tensors();
-        let parameters = tensors
-            .iter()
-            .filter(|(name, _)| !Network::is_head(name) && !name.contains(".running_"))
-            .map(|(_, tensor)| tensor.numel())
-            .sum::<usize>();
-        assert_eq!(parameters, expected, "{}", architecture.name());
-    }
-}
-
 #[test]
 fn every_parameter_belongs_to_a_stage_and_frozen_stages_do_not_learn() {
-    for architecture in ALL {
+    for architecture in Architecture::ALL {
         let network = network(architecture);
         let learning = |network: &Network| {
             network.named_tensors().values().filter(|tensor| tensor.requires_grad()).count()

@@ -1,4 +1,4 @@
-//! A server that answers what MLflow's would answer to this program, and keeps everything that it was sent.
+//! A stand-in for MLflow that records everything it receives.
 
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Read, Write};
@@ -6,13 +6,13 @@ use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
 pub(crate) struct Recorder {
-    /// For `trainer.tracking.server`.
     pub(crate) url: String,
     sent: Arc<Mutex<Vec<u8>>>,
 }
 
 impl Recorder {
-    /// Starts one that answers `answers` where a question's path holds the text, and otherwise as an empty server would.
+    /// Returns the first of `answers` whose text occurs in the request's path; otherwise answers like an
+    /// empty server.
     pub(crate) fn start(answers: &[(&'static str, Value)]) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
@@ -35,7 +35,6 @@ impl Recorder {
         Self { url, sent }
     }
 
-    /// Every byte so far.
     pub(crate) fn sent(&self) -> Vec<u8> {
         self.sent.lock().unwrap().clone()
     }

@@ -1,49 +1,48 @@
-//! Phantom datasets with an unmistakable finding in Kaggle's layout, small configurations, and the program started on them.
+//! Phantom data sets with an obvious finding in Kaggle's layout, small configurations, and commands that run
+//! on them.
 
 use cxr::phantom::{PhantomSpec, encode_png, generate};
+use cxr_trainer::model::weights;
 use serde_yaml_ng::Value;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::time::{Duration, Instant};
 use system_tests::server::binary;
 use tempfile::TempDir;
 
-/// Side of the phantoms' files and of the model's input.
 pub(crate) const SIDE: u32 = 64;
 
-/// Seed of the phantoms and of everything that a training draws: 42, or `CXR_TEST_SEED`. No test may depend on it.
+/// Seed of the phantoms and of every training: 42, or `CXR_TEST_SEED`. No test may depend on it.
 pub(crate) fn seed() -> u64 {
     std::env::var("CXR_TEST_SEED").map_or(42, |seed| seed.parse().expect("CXR_TEST_SEED is a number"))
 }
 
-/// Where the phantoms of a test begin to count: other ones with another seed.
+/// Seed of the first phantom of a test; depends on [`seed`].
 pub(crate) fn first_phantom() -> u64 {
     seed().abs_diff(42) * 10_000_000
 }
 
-/// A dataset, a configuration and a run directory that are removed together.
+/// A data set, a configuration and a run directory in a temporary folder.
 pub(crate) struct Workbench {
     folder: TempDir,
 }
 
 impl Workbench {
-    /// `n` images a class in train, a quarter of them in test; two images a patient.
+    /// `n` train images per class and a quarter as many test images; two images per patient.
     pub(crate) fn new(n: usize, epochs: usize) -> Self {
         let workbench = Self { folder: TempDir::new().unwrap() };
         for (split, n, first_seed, first_patient) in [("train", n, 0, 0), ("test", n / 4, 1_000_000, 4000)] {
             for i in 0..n {
                 let seed = first_phantom() + first_seed + i as u64;
-                // Other seeds than the other class: the patients differ, not the finding alone.
-                workbench.write_phantom(
-                    &format!("{split}/NORMAL/IM-{:04}-{i:04}.png", first_patient + i / 2),
-                    seed,
-                    false,
+                // The classes use different seeds, so the patients differ and not only the finding.
+                let patient = first_patient + i / 2;
+                let (negative, positive) = (
+                    format!("NORMAL/IM-{patient:04}-{i:04}.png"),
+                    format!("PNEUMONIA/person{patient}_virus_{i}.png"),
                 );
-                workbench.write_phantom(
-                    &format!("{split}/PNEUMONIA/person{}_virus_{i}.png", first_patient + i / 2),
-                    seed + 500_000,
-                    true,
-                );
+                workbench.write_phantom(&format!("{split}/{negative}"), seed, false);
+                workbench.write_phantom(&format!("{split}/{positive}"), seed + 500_000, true);
             }
         }
         std::fs::write(workbench.config(), configuration(epochs, workbench.path())).unwrap();
@@ -70,7 +69,7 @@ impl Workbench {
         self.write_square(path, seed, opacity, SIDE);
     }
 
-    /// A phantom that the default configuration accepts.
+    /// Large enough for the default configuration.
     pub(crate) fn write_large(&self, path: &str, seed: u64, opacity: bool) {
         self.write_square(path, seed, opacity, 2 * SIDE);
     }
@@ -85,20 +84,20 @@ impl Workbench {
         std::fs::write(path, encode_png(&pixels, side, side)).unwrap();
     }
 
-    /// Lays keys of `trainer.data` over the configuration, such as `pool_test: true, classes: { TUBERCULOSIS: exclude }`.
+    /// Merges keys of `trainer.data` into the configuration, such as `pool_test: true, classes: {
+    /// TUBERCULOSIS: exclude }`.
     pub(crate) fn set_data(&self, keys: &str) {
         self.set(&format!("data: {{ {keys} }}"));
     }
 
-    /// Lays keys of the section `trainer` over the configuration.
+    /// Merges keys of the section `trainer` into the configuration.
     pub(crate) fn set(&self, keys: &str) {
-        let text = std::fs::read_to_string(self.config()).unwrap();
-        let mut config: Value = serde_yaml_ng::from_str(&text).unwrap();
-        lay(&mut config["trainer"], serde_yaml_ng::from_str(keys).unwrap());
+        let mut config: Value = serde_yaml_ng::from_str(&read(self.config())).unwrap();
+        merge(&mut config["trainer"], serde_yaml_ng::from_str(keys).unwrap());
         std::fs::write(self.config(), serde_yaml_ng::to_string(&config).unwrap()).unwrap();
     }
 
-    /// `cxr-trainer SUBCOMMAND` with this dataset, configuration and run directory.
+    /// `cxr-trainer SUBCOMMAND` with this data set, configuration and run directory.
     pub(crate) fn command(&self, subcommand: &str) -> Command {
         let mut command = self.command_without_data(subcommand);
         command.arg("--run").arg(self.run()).arg("--data").arg(self.data());
@@ -107,8 +106,7 @@ impl Workbench {
 
     /// `cxr-trainer SUBCOMMAND` with this configuration alone.
     pub(crate) fn command_without_data(&self, subcommand: &str) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_cxr-trainer"));
-        command.current_dir(repository()).env("OMP_NUM_THREADS", "1").args(subcommand.split(' '));
+        let mut command = trainer(subcommand);
         command.arg("--config").arg(self.config());
         command
     }
@@ -121,19 +119,19 @@ impl Workbench {
     }
 }
 
-fn lay(under: &mut Value, over: Value) {
+fn merge(under: &mut Value, over: Value) {
     match (under, over) {
         (Value::Mapping(under), Value::Mapping(over)) => {
             for (key, value) in over {
-                lay(under.entry(key).or_insert(Value::Null), value);
+                merge(under.entry(key).or_insert(Value::Null), value);
             }
         }
         (under, over) => *under = over,
     }
 }
 
-/// A round, dense mass somewhere in the middle of the image. A phantom's own opacities are as subtle as real ones: a
-/// network without pretraining does not find them in a hundred images.
+/// Draws a round, dense mass. A phantom's own opacities are as subtle as real ones: without pretraining, a
+/// network does not find them in a hundred images.
 pub(crate) fn draw_mass(pixels: &mut [u8], side: u32, seed: u64) {
     let (radius, width) = (i64::from(side) / 7, i64::from(side));
     let centre = |factor: u64| (u64::from(side) * (25 + seed * factor % 50) / 100) as i64;
@@ -146,26 +144,71 @@ pub(crate) fn draw_mass(pixels: &mut [u8], side: u32, seed: u64) {
     }
 }
 
-/// Replaces a part of a workbench's configuration.
 pub(crate) fn configure(workbench: &Workbench, part: &str, by: &str) {
-    let config = std::fs::read_to_string(workbench.config()).unwrap();
+    let config = read(workbench.config());
     assert!(config.contains(part), "{config}");
     std::fs::write(workbench.config(), config.replace(part, by)).unwrap();
 }
 
-/// The repository's root.
 pub(crate) fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-/// Runs to the end and expects success; returns what was printed.
+/// `cxr-trainer SUBCOMMAND` in the repository's root, with one thread.
+pub(crate) fn trainer(subcommand: &str) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_cxr-trainer"));
+    command.current_dir(repository()).env("OMP_NUM_THREADS", "1").args(subcommand.split(' '));
+    command
+}
+
+pub(crate) fn read(file: impl AsRef<Path>) -> String {
+    std::fs::read_to_string(file).unwrap()
+}
+
+/// Expects success and every text in the output.
+pub(crate) fn succeed_with(command: &mut Command, expected: &[&str]) {
+    expect_all(&succeed(command), expected);
+}
+
+/// Expects failure and every text in the output.
+pub(crate) fn fail_with(command: &mut Command, expected: &[&str]) {
+    expect_all(&fail(command), expected);
+}
+
+pub(crate) fn expect_all(printed: &str, expected: &[&str]) {
+    for text in expected {
+        assert!(printed.contains(text), "{text:?} is missing:\n{printed}");
+    }
+}
+
+pub(crate) fn assert_same_tensors(expected: &Path, found_file: &Path) {
+    let [expected, found] = [expected, found_file].map(|file| weights::read(file).unwrap().0);
+    assert_eq!(expected.len(), found.len());
+    for (name, tensor) in &expected {
+        assert!(tensor.equal(&found[name]), "{}: {name} differs", found_file.display());
+    }
+}
+
+/// Polls until `look` returns a value; panics after three minutes.
+pub(crate) fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + Duration::from_mins(3);
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "waited three minutes for {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Expects success; returns stdout and stderr.
 pub(crate) fn succeed(command: &mut Command) -> String {
     let output = command.output().unwrap();
     assert!(output.status.success(), "{command:?}\n{}", text(&output));
     text(&output)
 }
 
-/// Runs to the end and expects failure; returns what was printed.
+/// Expects failure; returns stdout and stderr.
 pub(crate) fn fail(command: &mut Command) -> String {
     let output = command.output().unwrap();
     assert!(!output.status.success(), "{command:?} succeeded\n{}", text(&output));
@@ -176,23 +219,22 @@ fn text(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
-/// One judge: what a command wrote is accepted by `verify`, by `register`, and by the service, which proves its sessions with it.
+/// Checks a bundle with `cxr-trainer verify` and `register` and with the service.
 pub(crate) fn assert_accepted(bundle: &Path) {
     let key = repository().join("config/development-signing-key.pub.pem");
     let folder = TempDir::new().unwrap();
-    // A registry of its own: what other tests registered is not asked.
+    // A registry of its own, which no other test has written to.
     let config = folder.path().join("config.yaml");
     std::fs::write(&config, format!("trainer: {{ tracking: {{ store: {} }} }}", folder.path().display()))
         .unwrap();
-    let trainer = |subcommand: &str| {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_cxr-trainer"));
-        command.current_dir(repository()).arg(subcommand).arg(bundle).arg("--public-key").arg(&key);
-        command.arg("--onnxruntime").arg(onnxruntime());
+    let checked = |subcommand: &str| {
+        let mut command = trainer(subcommand);
+        command.arg(bundle).arg("--public-key").arg(&key).arg("--onnxruntime").arg(onnxruntime());
         command
     };
-    succeed(&mut trainer("verify"));
+    succeed(&mut checked("verify"));
     let run = folder.path().join("run");
-    let printed = succeed(trainer("register").arg("--config").arg(&config).arg("--run").arg(run));
+    let printed = succeed(checked("register").arg("--config").arg(&config).arg("--run").arg(run));
     assert!(printed.contains("registered"), "{printed}");
     let service = || {
         let mut command = Command::new(binary());
@@ -205,7 +247,7 @@ pub(crate) fn assert_accepted(bundle: &Path) {
     succeed(service().arg("check-config"));
 }
 
-/// Labels as a site keeps them, whose log odds are `scale` x logit + `bias`; seeded by arithmetic alone.
+/// Labels as a site keeps them, whose log odds are `scale` x logit + `bias`; deterministic.
 pub(crate) fn site_labels(n: usize, scale: f64, bias: f64, digest: &str) -> String {
     let mut text = String::from("id,outcome,logit,label,subject,bundle_digest\n");
     for i in 0..n {
@@ -218,7 +260,7 @@ pub(crate) fn site_labels(n: usize, scale: f64, bias: f64, digest: &str) -> Stri
     text
 }
 
-/// ONNX Runtime, which parity needs.
+/// ONNX Runtime's library.
 pub(crate) fn onnxruntime() -> PathBuf {
     std::env::var_os("ORT_DYLIB_PATH").expect("ORT_DYLIB_PATH: scripts/onnxruntime.sh prints it").into()
 }

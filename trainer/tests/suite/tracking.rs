@@ -1,6 +1,7 @@
-//! Tracking as MLflow sees it: a real server that is killed and started again, and the local store read by MLflow itself.
+//! Tracking as MLflow sees it: a real server that is killed and restarted, and the local store as MLflow
+//! reads it.
 
-use crate::support::{Workbench, fail, repository, succeed};
+use crate::support::{Workbench, configure, fail_with, read, repository, succeed, succeed_with, wait_for};
 use cxr_trainer::tracking::spool::Spool;
 use cxr_trainer::tracking::{Event, Status};
 use serde_json::{Value, json};
@@ -9,9 +10,7 @@ use std::net::TcpListener;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
 
-/// The interpreter that `scripts/venv.sh mlflow` prints.
 fn mlflow() -> Option<PathBuf> {
     let python = std::env::var_os("CXR_MLFLOW_PYTHON").filter(|python| !python.is_empty()).map(PathBuf::from);
     if python.is_none() {
@@ -24,15 +23,11 @@ fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
-/// Adds keys to the section `tracking` of a workbench's configuration.
 fn track_with(workbench: &Workbench, keys: &str) {
-    let config = std::fs::read_to_string(workbench.config()).unwrap();
-    let config = config.replace("tracking: { ", &format!("tracking: {{ {keys}, "));
-    assert!(config.contains(keys), "{config}");
-    std::fs::write(workbench.config(), config).unwrap();
+    configure(workbench, "tracking: { ", &format!("tracking: {{ {keys}, "));
 }
 
-/// A real MLflow server that dies with the test.
+/// A real MLflow server that ends with the test.
 struct Server {
     process: Child,
     url: String,
@@ -53,11 +48,7 @@ impl Server {
             .spawn()
             .unwrap();
         let server = Self { process, url: format!("http://127.0.0.1:{port}") };
-        let deadline = Instant::now() + Duration::from_mins(3);
-        while ureq::get(format!("{}/health", server.url)).call().is_err() {
-            assert!(Instant::now() < deadline, "MLflow does not start");
-            std::thread::sleep(Duration::from_millis(100));
-        }
+        wait_for("MLflow", || ureq::get(format!("{}/health", server.url)).call().ok().map(drop));
         server
     }
 
@@ -71,20 +62,15 @@ impl Server {
         answer.unwrap().body_mut().read_json().unwrap()
     }
 
-    /// The runs of the experiment.
     fn runs(&self) -> Vec<Value> {
-        let experiment = ureq::get(format!(
-            "{}/api/2.0/mlflow/experiments/get-by-name?experiment_name=cxr-pneumonia",
-            self.url
-        ));
-        let Ok(mut experiment) = experiment.call() else { return Vec::new() };
+        let path = "api/2.0/mlflow/experiments/get-by-name?experiment_name=cxr-pneumonia";
+        let Ok(mut experiment) = ureq::get(format!("{}/{path}", self.url)).call() else { return Vec::new() };
         let experiment: Value = experiment.body_mut().read_json().unwrap();
         let id = &experiment["experiment"]["experiment_id"];
         let found = self.post("runs/search", &json!({ "experiment_ids": [id] }));
         found["runs"].as_array().cloned().unwrap_or_default()
     }
 
-    /// The steps of a metric, in the order in which the server has them.
     fn steps(&self, run: &str, metric: &str) -> Vec<i64> {
         let history = self.get(&format!("metrics/get-history?run_id={run}&metric_key={metric}"));
         let points = history["metrics"].as_array().cloned().unwrap_or_default();
@@ -93,7 +79,7 @@ impl Server {
 }
 
 impl Drop for Server {
-    /// SIGKILL to the server and everything that it started.
+    /// SIGKILL to the server and all its child processes.
     fn drop(&mut self) {
         let group = format!("-{}", self.process.id());
         Command::new("kill").args(["-KILL", "--", &group]).status().unwrap();
@@ -102,7 +88,7 @@ impl Drop for Server {
 }
 
 #[test]
-fn a_server_that_is_killed_loses_nothing_and_gets_nothing_twice() {
+fn a_killed_server_loses_no_event_and_receives_none_twice() {
     const N_EPOCHS: i64 = 8;
     let Some(python) = mlflow() else { return };
     let workbench = Workbench::new(40, N_EPOCHS as usize);
@@ -110,34 +96,25 @@ fn a_server_that_is_killed_loses_nothing_and_gets_nothing_twice() {
     track_with(&workbench, &format!("server: 'http://127.0.0.1:{port}', flush_seconds: 5"));
     let server = Server::start(&python, workbench.path(), port);
     let training = workbench.command("train").stdout(Stdio::piped()).spawn().unwrap();
-    let deadline = Instant::now() + Duration::from_mins(2);
-    while server.runs().first().is_none_or(|run| run["data"]["metrics"].is_null()) {
-        assert!(Instant::now() < deadline, "no epoch was tracked in two minutes");
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    wait_for("metrics of an epoch", || {
+        server.runs().first().filter(|run| !run["data"]["metrics"].is_null()).map(drop)
+    });
     drop(server);
     let output = training.wait_with_output().unwrap();
     let printed = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success() && printed.contains("kept in"), "{printed}");
-    let printed = fail(&mut workbench.command("track"));
-    assert!(printed.contains("events not sent"), "{printed}");
+    fail_with(&mut workbench.command("track"), &["events not sent"]);
 
     let server = Server::start(&python, workbench.path(), port);
-    let printed = succeed(&mut workbench.command("track"));
-    assert!(printed.contains("waiting    0 events"), "{printed}");
+    succeed_with(&mut workbench.command("track"), &["waiting    0 events"]);
     let run = check_run(&server, N_EPOCHS);
 
-    // As if the trainer had been killed after the server took everything and before it was marked.
+    // As if the trainer had been killed before it recorded what the server received.
     std::fs::remove_file(workbench.run().join("tracking/sent.json")).unwrap();
     succeed(&mut workbench.command("track"));
     assert_eq!(check_run(&server, N_EPOCHS), run);
 
-    for _ in 0..2 {
-        let mut register = workbench.command_without_data("register");
-        register.arg(repository().join("models/default")).arg("--run").arg(workbench.run());
-        let printed = succeed(&mut register);
-        assert!(printed.contains("as version 1 of cxr-pneumonia, alias candidate"), "{printed}");
-    }
+    register_twice(&workbench);
     let version = server.get("registered-models/alias?name=cxr-pneumonia&alias=candidate");
     let version = &version["model_version"];
     assert_eq!((&version["version"], &version["run_id"]), (&json!("1"), &json!(run)), "{version}");
@@ -146,7 +123,15 @@ fn a_server_that_is_killed_loses_nothing_and_gets_nothing_twice() {
     assert!(version["tags"].as_array().unwrap().contains(&digest), "{version}");
 }
 
-/// One run with every epoch once, its parameters and its files; returns its id.
+fn register_twice(workbench: &Workbench) {
+    for _ in 0..2 {
+        let mut register = workbench.command_without_data("register");
+        register.arg(repository().join("models/default")).arg("--run").arg(workbench.run());
+        succeed_with(&mut register, &["as version 1 of cxr-pneumonia, alias candidate"]);
+    }
+}
+
+/// Expects one run with every epoch once, its parameters and its files; returns its id.
 fn check_run(server: &Server, n_epochs: i64) -> String {
     let runs = server.runs();
     assert_eq!(runs.len(), 1, "{runs:?}");
@@ -161,19 +146,21 @@ fn check_run(server: &Server, n_epochs: i64) -> String {
         |key: &str| parameters.iter().find(|parameter| parameter["key"] == key).unwrap()["value"].clone();
     assert_eq!(parameter("training.epochs"), json!(n_epochs.to_string()));
     assert_eq!(parameter("preprocess.width"), json!("64"));
-    let tags: Vec<&str> =
-        data["tags"].as_array().unwrap().iter().filter_map(|tag| tag["key"].as_str()).collect();
+    let tags = texts(&data["tags"], "key");
     for tag in ["cxr_run", "split_sha256", "dataset_sha256", "config_sha256", "mlflow.source.name"] {
         assert!(tags.contains(&tag), "{tag} is not among {tags:?}");
     }
     let files = server.get(&format!("artifacts/list?run_id={run}"));
-    let files: Vec<&str> =
-        files["files"].as_array().unwrap().iter().filter_map(|file| file["path"].as_str()).collect();
+    let files = texts(&files["files"], "path");
     for file in ["config.yaml", "curves.svg", "environment.json", "metrics.csv"] {
         assert!(files.contains(&file), "{file} is not among {files:?}");
     }
-    assert!(!files.contains(&"folds.json"), "file names hold patients: {files:?}");
+    assert!(!files.contains(&"folds.json"), "file names may identify patients: {files:?}");
     run.to_owned()
+}
+
+fn texts<'a>(items: &'a Value, key: &str) -> Vec<&'a str> {
+    items.as_array().unwrap().iter().filter_map(|item| item[key].as_str()).collect()
 }
 
 /// Prints what MLflow's own client finds in a store.
@@ -195,31 +182,26 @@ print(json.dumps({
 "#;
 
 #[test]
-fn a_server_that_never_answers_changes_nothing_and_the_local_store_takes_over() {
+fn an_unreachable_server_changes_nothing_and_the_local_store_takes_over() {
     const SECRET: &str = "swordfish-swordfish";
     let workbench = Workbench::new(40, 2);
-    let config = std::fs::read_to_string(workbench.config()).unwrap();
+    let config = read(workbench.config());
     track_with(&workbench, &format!("server: 'http://127.0.0.1:{}'", free_port()));
     let printed = succeed(workbench.command("train").env("MLFLOW_TRACKING_TOKEN", SECRET));
     assert!(printed.contains("experiments/get-by-name") && printed.contains("kept in"), "{printed}");
     assert!(!printed.contains(SECRET), "{printed}");
 
-    // Without a server everything goes to the local store: what was kept for the server too.
+    // Without a server, everything goes to the local store, including the unsent events.
     std::fs::write(workbench.config(), config).unwrap();
     let printed = succeed(&mut workbench.command("track"));
     assert!(printed.contains("waiting    0 events"), "{printed}");
     let again = succeed(&mut workbench.command("track"));
-    assert_eq!(printed, again, "nothing is said twice");
+    assert_eq!(printed, again, "nothing is sent twice");
     let known = stored_metrics(&workbench);
     std::fs::remove_file(workbench.run().join("tracking/sent.json")).unwrap();
     succeed(&mut workbench.command("track"));
     assert_eq!(stored_metrics(&workbench), known, "sending again changes nothing");
-    for _ in 0..2 {
-        let mut register = workbench.command_without_data("register");
-        let printed =
-            succeed(register.arg(repository().join("models/default")).arg("--run").arg(workbench.run()));
-        assert!(printed.contains("as version 1 of cxr-pneumonia"), "{printed}");
-    }
+    register_twice(&workbench);
     let Some(python) = mlflow() else { return };
     let store = format!("file://{}", workbench.path().join("mlruns").display());
     let mut reader = Command::new(python);
@@ -227,45 +209,39 @@ fn a_server_that_never_answers_changes_nothing_and_the_local_store_takes_over() 
     let output = reader.current_dir(workbench.path()).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let found: Value = serde_json::from_slice(&output.stdout).unwrap();
-    for (key, expected) in [
-        ("runs", json!(1)),
-        ("status", json!("FINISHED")),
-        ("name", json!("run")),
-        ("epochs", json!("2")),
-        ("steps", json!([1, 2])),
-        ("versions", json!(1)),
-        ("version", json!("1")),
-    ] {
-        assert_eq!(found[key], expected, "{key}: {found}");
+    let expected = json!({
+        "runs": 1, "status": "FINISHED", "name": "run", "epochs": "2", "steps": [1, 2], "versions": 1, "version": "1",
+    });
+    for (key, expected) in expected.as_object().unwrap() {
+        assert_eq!(&found[key], expected, "{key}: {found}");
     }
     let source = found["source"].as_str().unwrap().strip_prefix("file://").unwrap();
     assert!(Path::new(source).join("model.onnx").is_file(), "{source}");
     assert!(found["files"].as_array().unwrap().contains(&json!("curves.svg")), "{found}");
 }
 
-/// The lines of a metric in the local store.
 fn stored_metrics(workbench: &Workbench) -> Vec<String> {
-    let events = std::fs::read_to_string(workbench.run().join("tracking/events.ndjson")).unwrap();
+    let events = read(workbench.run().join("tracking/events.ndjson"));
     let first: Value = serde_json::from_str(events.lines().next().unwrap()).unwrap();
     let experiments = std::fs::read_dir(workbench.path().join("mlruns")).unwrap();
     let run = experiments.map(|entry| entry.unwrap().path().join(first["id"].as_str().unwrap()));
     let run = run.filter(|run| run.is_dir()).collect::<Vec<_>>();
     assert_eq!(run.len(), 1, "{run:?}");
-    let text = std::fs::read_to_string(run[0].join("metrics/select_auc")).unwrap();
+    let text = read(run[0].join("metrics/select_auc"));
     let lines: Vec<String> = text.lines().map(str::to_owned).collect();
     assert_eq!(lines.len(), 2, "{text}");
     lines
 }
 
 #[test]
-fn a_torn_line_costs_itself_alone() {
+fn a_torn_line_is_skipped_alone() {
     let folder = tempfile::TempDir::new().unwrap();
     let spool = Spool::open(folder.path().join("spool")).unwrap();
     let status = |time_ms| Event::Status { status: Status::Running, time_ms };
     spool.append(&[status(1)]).unwrap();
     let mut file = std::fs::OpenOptions::new().append(true).open(spool.file()).unwrap();
     file.write_all(b"{\"event\": \"sta").unwrap();
-    assert_eq!(spool.lines(0).unwrap().len(), 1, "a line that is being written is no line yet");
+    assert_eq!(spool.lines(0).unwrap().len(), 1, "an incomplete line is not read");
     spool.append(&[status(2)]).unwrap();
     let lines = spool.lines(0).unwrap();
     assert!(lines.len() == 3 && lines[1].event.is_err(), "{lines:?}");
@@ -274,7 +250,7 @@ fn a_torn_line_costs_itself_alone() {
 }
 
 #[test]
-fn a_refusal_names_server_question_and_answer() {
+fn a_refused_request_is_reported_with_its_response() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     std::thread::spawn(move || {
@@ -300,6 +276,5 @@ fn a_refusal_names_server_question_and_answer() {
     assert!(printed.contains("not registered yet") && !printed.contains("hush"), "{printed}");
 
     track_with(&workbench, "alias: 'a/b'");
-    let printed = fail(workbench.command("train").env_remove("MLFLOW_TRACKING_TOKEN"));
-    assert!(printed.contains("trainer.tracking.alias"), "{printed}");
+    fail_with(workbench.command("train").env_remove("MLFLOW_TRACKING_TOKEN"), &["trainer.tracking.alias"]);
 }

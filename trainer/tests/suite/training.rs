@@ -1,6 +1,9 @@
-//! Training as a user sees it: it learns, it survives being killed, and the whole chain ends in a bundle.
+//! Training from the command line: it learns, survives being killed, and ends in a signed bundle.
 
-use crate::support::{Workbench, configure, fail, onnxruntime, succeed};
+use crate::support::{
+    Workbench, assert_same_tensors, configure, fail_with, onnxruntime, read, repository, succeed,
+    succeed_with, wait_for,
+};
 use crate::truth;
 use cxr_trainer::bundle;
 use cxr_trainer::model::weights;
@@ -9,34 +12,31 @@ use ed25519_dalek::pkcs8::DecodePublicKey;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 #[test]
 fn a_complete_run_learns_and_ends_in_a_signed_bundle() {
     let workbench = Workbench::new(120, 8);
     truth::state_other_provenance(&workbench);
-    let mut run = workbench.command("run");
-    let reports = workbench.path().join("reports");
-    run.arg("--onnxruntime").arg(onnxruntime()).arg("--reports").arg(&reports);
+    let (mut run, reports) = (run_chain(&workbench), workbench.path().join("reports"));
     let printed = succeed(&mut run);
-    let metrics = std::fs::read_to_string(workbench.run().join("metrics.csv")).unwrap();
+    let metrics = read(workbench.run().join("metrics.csv"));
     let column = |line: &str, index: usize| line.split(',').nth(index).unwrap().parse::<f64>().unwrap();
     let losses: Vec<f64> = metrics.lines().skip(1).map(|line| column(line, 2)).collect();
-    // One epoch of few batches is noise.
+    // The loss of a single epoch of few batches is noisy.
     let last = losses.iter().rev().take(3).sum::<f64>() / 3.0;
-    assert!(last < 0.7 * losses[0], "the training loss hardly falls:\n{metrics}");
+    assert!(last < 0.7 * losses[0], "the training loss barely falls:\n{metrics}");
 
-    let public_key =
-        std::fs::read_to_string(crate::support::repository().join("config/development-signing-key.pub.pem"));
-    let key = VerifyingKey::from_public_key_pem(&public_key.unwrap()).unwrap();
+    let public_key = read(repository().join("config/development-signing-key.pub.pem"));
+    let key = VerifyingKey::from_public_key_pem(&public_key).unwrap();
     let bundle = bundle::open(&workbench.path().join("bundle"), Some(&key)).unwrap();
     let test = bundle.manifest().evaluation.test.as_ref().unwrap();
     assert!(test.auc.value > 0.9, "AUC {:?} on phantoms\n{printed}", test.auc);
     assert!(test.auc.ci95[0] <= test.auc.value && test.auc.value <= test.auc.ci95[1]);
-    let report = std::fs::read_to_string(reports.join("REPORT.md")).unwrap();
+    let report = read(reports.join("REPORT.md"));
     expect_complete(&report, &reports);
     truth::expect_own_words_only(&workbench, &reports);
-    let own = std::fs::read_to_string(workbench.path().join("bundle/REPORT.md")).unwrap();
+    let own = read(workbench.path().join("bundle/REPORT.md"));
     assert!(!own.contains("]("), "a bundle's report stands alone: no links");
     assert!(
         own.contains(&format!("{:.4}", test.auc.value)) && report.contains(&format!("{:.4}", test.auc.value))
@@ -45,15 +45,14 @@ fn a_complete_run_learns_and_ends_in_a_signed_bundle() {
     let policy = &variant.policy;
     assert!(policy.chosen.sensitivity >= 0.9 && policy.review_band.low <= policy.threshold, "{policy:?}");
 
-    let look = std::fs::read_to_string(workbench.path().join("ledger.jsonl")).unwrap();
+    let look = read(workbench.path().join("ledger.jsonl"));
     assert_eq!(look.lines().count(), 1, "{look}");
     succeed(&mut run);
-    let printed = fail(workbench.command("evaluate").args(["--fold", "test"]));
-    assert!(printed.contains("--reason"), "{printed}");
-    let again = std::fs::read_to_string(workbench.path().join("ledger.jsonl")).unwrap();
+    fail_with(workbench.command("evaluate").args(["--fold", "test"]), &["--reason"]);
+    let again = read(workbench.path().join("ledger.jsonl"));
     assert_eq!(again, look, "a repeated run has nothing new to see on the test split");
 
-    // The bundle alone, through ONNX Runtime, gives the table that the run gave; only its look at the test split is new.
+    // Scoring the bundle with ONNX Runtime gives the run's table and adds one look at the test fold.
     let table = |subject: &[&std::ffi::OsStr], fold: &str| {
         let mut command = workbench.command("evaluate");
         succeed(command.args(subject).args(["--fold", fold, "--reason", "verification"]))
@@ -66,24 +65,15 @@ fn a_complete_run_learns_and_ends_in_a_signed_bundle() {
     let released = ["--bundle".as_ref(), bundle.as_os_str(), "--onnxruntime".as_ref(), library.as_os_str()];
     assert_eq!(table(&released, "select"), table(&[], "select"));
     assert_eq!(table(&released, "test").len(), 9);
-    let looks = std::fs::read_to_string(workbench.path().join("ledger.jsonl")).unwrap();
+    let looks = read(workbench.path().join("ledger.jsonl"));
     assert_eq!(looks.lines().count(), 2, "{looks}");
 }
 
-/// Every heading is there, every figure is a picture, and nothing is missing but what the run could not have.
+/// Checks that every section and every picture is there, and that only the expected values are missing.
 fn expect_complete(report: &str, folder: &Path) {
-    let sections = [
-        "1. Dataset",
-        "2. Processing",
-        "3. Model",
-        "4. Evaluation",
-        "5. Explainability",
-        "6. Robustness",
-        "7. Deployment",
-        "8. Reproducibility",
-        "9. Findings",
-        "10. Conclusion",
-    ];
+    let sections = "1. Dataset|2. Processing|3. Model|4. Evaluation|5. Explainability|6. Robustness|\
+        7. Deployment|8. Reproducibility|9. Findings|10. Conclusion";
+    let sections: Vec<&str> = sections.split('|').collect();
     let found: Vec<&str> = report.lines().filter_map(|line| line.strip_prefix("## ")).collect();
     assert_eq!(found.len(), sections.len());
     assert!(found.iter().zip(sections).all(|(found, expected)| found.starts_with(expected)), "{found:?}");
@@ -93,7 +83,10 @@ fn expect_complete(report: &str, folder: &Path) {
     let n_pictures = pictures
         .inspect(|name| {
             let content = std::fs::read(folder.join(name)).unwrap();
-            assert!(content.starts_with(b"<svg") || content.starts_with(b"\x89PNG"), "{name} is no picture");
+            assert!(
+                content.starts_with(b"<svg") || content.starts_with(b"\x89PNG"),
+                "{name} is not a picture"
+            );
         })
         .count();
     assert!(n_pictures > 15, "{n_pictures} pictures");
@@ -136,8 +129,8 @@ fn expect_complete(report: &str, folder: &Path) {
     assert_eq!(missing, expected, "{report}");
 }
 
-/// Everything that holds state or draws: another optimiser, mixtures, a head first.
-const OTHER_WAYS: &str = "workers: 2
+/// Settings that add state or random numbers.
+const STATEFUL_SETTINGS: &str = "workers: 2
     optimiser: adam
     mixup_alpha: 0.4
     head_first_epochs: 1
@@ -148,18 +141,17 @@ const OTHER_WAYS: &str = "workers: 2
 
 #[test]
 fn a_killed_run_goes_on_bit_for_bit() {
-    for other_ways in [false, true] {
+    for stateful in [false, true] {
         let (straight, killed) = (Workbench::new(40, 3), Workbench::new(40, 3));
-        for workbench in [&straight, &killed].into_iter().filter(|_| other_ways) {
+        for workbench in [&straight, &killed].into_iter().filter(|_| stateful) {
             configure(workbench, "    loss: { label_smoothing: 0.0 }\n", "");
-            configure(workbench, "workers: 2\n", OTHER_WAYS);
+            configure(workbench, "workers: 2\n", STATEFUL_SETTINGS);
             configure(workbench, "average_decay: 0.8", "average_decay: null");
             configure(workbench, "dropout: 0.0", "dropout: 0.3, freeze_depth: 2");
         }
         succeed(&mut straight.command("train"));
         kill_in_the_middle_of_an_epoch(&killed);
-        let printed = succeed(&mut killed.command("train"));
-        assert!(printed.contains("resuming after epoch"), "{printed}");
+        succeed_with(&mut killed.command("train"), &["resuming after epoch"]);
         assert_same_weights(&straight, &killed);
     }
 }
@@ -167,39 +159,30 @@ fn a_killed_run_goes_on_bit_for_bit() {
 #[test]
 fn a_chain_that_is_killed_in_every_step_leaves_the_same_results() {
     let (straight, killed) = (Workbench::new(60, 8), Workbench::new(60, 8));
-    let chain = |workbench: &Workbench| {
-        let mut run = workbench.command("run");
-        run.arg("--onnxruntime").arg(onnxruntime()).arg("--reports").arg(workbench.path().join("reports"));
-        run
-    };
-    succeed(&mut chain(&straight));
+    succeed(&mut run_chain(&straight));
     for step in 1..=9 {
-        kill_in_step(chain(&killed), step);
+        kill_in_step(run_chain(&killed), step);
     }
-    succeed(&mut chain(&killed));
+    succeed(&mut run_chain(&killed));
 
     assert_same_weights(&straight, &killed);
-    for file in [
-        "eda.json",
-        "split.json",
-        "folds.json",
-        "calibration.json",
-        "evaluation-select.json",
-        "evaluation-calibrate.json",
-        "evaluation-test.json",
-        "scores-test.csv",
-        "robustness.json",
-        "explain.json",
-        "figures/roc-pr-test.svg",
-    ] {
-        let content = |workbench: &Workbench| std::fs::read(workbench.run().join(file)).unwrap();
-        assert!(content(&straight) == content(&killed), "{file} differs");
-    }
-    let graph = |workbench: &Workbench| std::fs::read(workbench.path().join("bundle/model.onnx")).unwrap();
-    assert!(graph(&straight) == graph(&killed), "the graph differs");
+    let same = |file: &Path| {
+        let content = |workbench: &Workbench| std::fs::read(workbench.path().join(file)).unwrap();
+        assert!(content(&straight) == content(&killed), "{} differs", file.display());
+    };
+    let results = "eda.json split.json folds.json calibration.json evaluation-select.json evaluation-calibrate.json \
+        evaluation-test.json scores-test.csv robustness.json explain.json figures/roc-pr-test.svg";
+    results.split(' ').for_each(|file| same(&Path::new("run").join(file)));
+    same(Path::new("bundle/model.onnx"));
 }
 
-/// SIGKILL a moment after a step of the chain has begun.
+fn run_chain(workbench: &Workbench) -> Command {
+    let mut run = workbench.command("run");
+    run.arg("--onnxruntime").arg(onnxruntime()).arg("--reports").arg(workbench.path().join("reports"));
+    run
+}
+
+/// SIGKILL shortly after a step of the chain has begun.
 fn kill_in_step(mut chain: Command, step: usize) {
     let mut child = chain.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
     let begins = format!("step {step}/");
@@ -213,38 +196,24 @@ fn kill_in_step(mut chain: Command, step: usize) {
 /// SIGKILL half an epoch after the first checkpoint.
 fn kill_in_the_middle_of_an_epoch(workbench: &Workbench) {
     let mut child = workbench.command("train").stdout(Stdio::null()).spawn().unwrap();
-    let checkpoint = workbench.run().join("checkpoint.safetensors");
-    let deadline = Instant::now() + Duration::from_mins(2);
-    while !checkpoint.exists() {
-        assert!(Instant::now() < deadline, "no checkpoint after two minutes");
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    // The table is written after the checkpoint, and knows how fast the epoch was.
+    // The table is written after the checkpoint; its last column is the speed.
     let metrics = workbench.run().join("metrics.csv");
-    while !metrics.exists() {
-        assert!(Instant::now() < deadline, "no table after two minutes");
-        std::thread::sleep(Duration::from_millis(1));
-    }
-    let metrics = std::fs::read_to_string(metrics).unwrap();
+    let metrics = wait_for("metrics.csv", || std::fs::read_to_string(&metrics).ok());
     let fields: Vec<&str> = metrics.lines().nth(1).unwrap().split(',').collect();
     let (steps, speed) = (fields[1].parse::<f64>().unwrap(), fields.last().unwrap().parse::<f64>().unwrap());
     std::thread::sleep(Duration::from_secs_f64(0.5 * steps * 8.0 / speed));
     child.kill().unwrap();
     child.wait().unwrap();
+    let checkpoint = workbench.run().join("checkpoint.safetensors");
     let finished = weights::read(&checkpoint).unwrap().1.unwrap().matches("\"epoch\"").count();
     assert!(finished < 3, "training ended before it could be killed");
 }
 
 fn assert_same_weights(expected: &Workbench, found: &Workbench) {
     for file in ["checkpoint.safetensors", "best.safetensors"] {
-        let (expected, _) = weights::read(&expected.run().join(file)).unwrap();
-        let (found, _) = weights::read(&found.run().join(file)).unwrap();
-        assert_eq!(expected.keys().collect::<Vec<_>>(), found.keys().collect::<Vec<_>>());
-        for (name, tensor) in &expected {
-            assert!(tensor.equal(&found[name]), "{file}: {name} differs");
-        }
+        assert_same_tensors(&expected.run().join(file), &found.run().join(file));
     }
-    // The file too: its digest is the model's identity.
+    // The whole file matters, because its digest identifies the model.
     let best = |workbench: &Workbench| std::fs::read(workbench.run().join("best.safetensors")).unwrap();
     assert!(best(expected) == best(found), "best.safetensors differs outside the tensors");
 }
@@ -253,8 +222,7 @@ fn assert_same_weights(expected: &Workbench, found: &Workbench) {
 fn the_same_seed_gives_the_same_digest_and_another_seed_another() {
     let digest = |seed: &str| {
         let workbench = Workbench::new(40, 1);
-        configure(&workbench, &format!("  seed: {}\n", crate::support::seed()), &format!("  seed: {seed}\n"));
-        configure(&workbench, "workers: 2\n", "workers: 2\n    mixup_alpha: 0.2\n");
+        workbench.set(&format!("{{ seed: {seed}, training: {{ mixup_alpha: 0.2 }} }}"));
         let printed = succeed(&mut workbench.command("train"));
         printed.lines().find_map(|line| line.strip_prefix("weights digest ").map(str::to_owned)).unwrap()
     };
@@ -267,13 +235,11 @@ fn the_same_seed_gives_the_same_digest_and_another_seed_another() {
 fn a_run_keeps_its_configuration_and_its_data() {
     let workbench = Workbench::new(40, 1);
     succeed(&mut workbench.command("train"));
-    let config = std::fs::read_to_string(workbench.config()).unwrap();
+    let config = read(workbench.config());
     std::fs::write(workbench.config(), config.replace("epochs: 1", "epochs: 2")).unwrap();
-    let printed = fail(&mut workbench.command("train"));
-    assert!(printed.contains("trainer.training.epochs: was 1, now 2"), "{printed}");
+    fail_with(&mut workbench.command("train"), &["trainer.training.epochs: was 1, now 2"]);
 
     std::fs::write(workbench.config(), config).unwrap();
     workbench.write_phantom("train/NORMAL/IM-9999-0001.png", 77, false);
-    let printed = fail(&mut workbench.command("calibrate"));
-    assert!(printed.contains("folds.json") && printed.contains("other data"), "{printed}");
+    fail_with(&mut workbench.command("calibrate"), &["folds.json", "other data"]);
 }

@@ -1,20 +1,24 @@
-//! The search as a user sees it: several real processes, one of which is killed or stalled in the middle of a trial. The
-//! study must end as one that nobody disturbed.
+//! Hyperparameter search from the command line, with workers that are killed or stalled in the middle of a
+//! trial. Every study must end like an undisturbed one.
 
-use crate::support::{Workbench, fail, repository, succeed};
+use crate::support::{
+    Workbench, assert_same_tensors, configure, fail, fail_with, read, repository, succeed, succeed_with,
+    trainer, wait_for,
+};
 use cxr_trainer::model::{Architecture, Network, Precision, weights};
 use cxr_trainer::tune::TuneFile;
-use cxr_trainer::tune::place::Place;
+use cxr_trainer::tune::location::StoreLocation;
 use cxr_trainer::tune::results::Ended;
-use cxr_trainer::tune::scheduler::Moment;
+use cxr_trainer::tune::scheduler::Liveness;
 use cxr_trainer::tune::study::{Definition, Study, Trial};
+use rig::postgres::{Options, Postgres};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
-use std::time::{Duration, Instant};
 use tch::Device;
 
-/// Three trials of which the best goes on, once all are there: the outcome does not depend on who is faster.
+/// Three trials, the best of which is promoted when all are done: the outcome does not depend on which worker
+/// is faster.
 const SEARCH: &str = "
   tune:
     max_trials: 3
@@ -29,7 +33,6 @@ const SEARCH: &str = "
       model.freeze_depth: null
 ";
 
-/// Weights to begin from, in a folder that no default names.
 fn backbone() -> &'static [u8] {
     static BYTES: OnceLock<Vec<u8>> = OnceLock::new();
     BYTES.get_or_init(|| {
@@ -48,10 +51,8 @@ impl Search {
         let workbench = Workbench::new(30, 6);
         let weights = workbench.path().join("pretrained.safetensors");
         std::fs::write(&weights, backbone()).unwrap();
-        let config = std::fs::read_to_string(workbench.config()).unwrap();
-        let begun = config.replace("weights: null", &format!("weights: {}", weights.display()));
-        assert_ne!(begun, config);
-        std::fs::write(workbench.config(), begun.trim_end().to_owned() + SEARCH).unwrap();
+        configure(&workbench, "weights: null", &format!("weights: {}", weights.display()));
+        std::fs::write(workbench.config(), read(workbench.config()).trim_end().to_owned() + SEARCH).unwrap();
         Self { workbench, store }
     }
 
@@ -60,8 +61,7 @@ impl Search {
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_cxr-trainer"));
-        command.current_dir(repository()).env("OMP_NUM_THREADS", "1").arg("tune");
+        let mut command = trainer("tune");
         command.arg("--study").arg(self.folder()).arg("--config").arg(self.workbench.config());
         command.arg("--data").arg(self.workbench.data()).args(arguments);
         if let Some(store) = &self.store {
@@ -78,27 +78,23 @@ impl Search {
         TuneFile::load(&self.folder()).unwrap().unwrap()
     }
 
-    /// Waits until some worker has written an epoch of a trial that it is still at, stops it there, and gives the worker's
-    /// process.
-    fn stop_somebody_at_work(&self) -> String {
+    /// Stops (SIGSTOP) a worker that has written an epoch of a running trial; returns its process id.
+    fn stop_a_worker(&self) -> String {
         loop {
-            let process = wait_for("a checkpoint of a trial that is being trained", || {
-                self.at_work()
-                    .into_iter()
-                    .find(|(trial, _)| checkpoint(trial).exists())
-                    .map(|(_, process)| process)
+            let (_, process) = wait_for("a checkpoint of a running trial", || {
+                self.running_trials().into_iter().find(|(trial, _)| checkpoint(trial).exists())
             });
             signal("STOP", &process);
-            // It may have ended its trial before it was stopped.
-            if self.at_work().iter().any(|(_, stopped)| *stopped == process) {
+            // It may have finished its trial before the signal.
+            if self.running_trials().iter().any(|(_, stopped)| *stopped == process) {
                 return process;
             }
             signal("CONT", &process);
         }
     }
 
-    /// The folders of the trials that are being trained, and the processes that train them.
-    fn at_work(&self) -> Vec<(PathBuf, String)> {
+    /// Folders of the running trials and the processes that train them.
+    fn running_trials(&self) -> Vec<(PathBuf, String)> {
         if !self.folder().join("trials").exists() {
             return Vec::new();
         }
@@ -106,7 +102,7 @@ impl Search {
         let running = table.lines().filter(|line| line.contains("running"));
         let trials = running.filter_map(|line| {
             let number: usize = line.split_whitespace().next()?.parse().ok()?;
-            // machine-process-beginning
+            // machine-process-start
             let worker = line.split_whitespace().find(|word| word.matches('-').count() >= 2)?;
             let process = worker.rsplit('-').nth(1)?.to_owned();
             let entries = std::fs::read_dir(self.folder().join("trials")).ok()?.flatten();
@@ -125,29 +121,17 @@ fn checkpoint(run: &Path) -> PathBuf {
     run.join("checkpoint.safetensors")
 }
 
-fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + Duration::from_mins(2);
-    loop {
-        if let Some(found) = look() {
-            return found;
-        }
-        assert!(Instant::now() < deadline, "waited two minutes for {what}");
-        std::thread::sleep(Duration::from_millis(5));
-    }
-}
-
 fn signal(name: &str, process: &str) {
     assert!(Command::new("kill").args([&format!("-{name}"), process]).status().unwrap().success());
 }
 
-fn ends_well(child: Child) -> String {
+fn expect_success(child: Child) -> String {
     let output = child.wait_with_output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success(), "{text}");
     text
 }
 
-/// The study that nobody disturbed, by one worker.
 fn undisturbed() -> &'static Search {
     static STUDY: OnceLock<Search> = OnceLock::new();
     STUDY.get_or_init(|| {
@@ -157,7 +141,7 @@ fn undisturbed() -> &'static Search {
     })
 }
 
-/// Everything about a trial that must not depend on who trained it, when, and how often.
+/// Everything about a trial that must not depend on the workers.
 fn outcome(trial: &Trial) -> String {
     let rungs: Vec<_> =
         trial.rungs.iter().map(|r| (r.epochs, r.best_epoch, r.select_loss, r.select_auc)).collect();
@@ -167,7 +151,7 @@ fn outcome(trial: &Trial) -> String {
     )
 }
 
-fn expect_as_undisturbed(search: &Search) {
+fn expect_same_as_undisturbed(search: &Search) {
     let (expected, found) = (undisturbed().result(), search.result());
     assert_eq!(found.ended, Some(Ended::Complete));
     assert_eq!(
@@ -177,20 +161,17 @@ fn expect_as_undisturbed(search: &Search) {
     assert_eq!(found.best.map(|best| best.trial), expected.best.map(|best| best.trial));
     for trial in 0..3 {
         let file = |search: &Search| checkpoint(&search.folder().join(format!("trials/{trial:04}")));
-        let (expected, _) = weights::read(&file(undisturbed())).unwrap();
-        let (found, _) = weights::read(&file(search)).unwrap();
-        assert_eq!(expected.len(), found.len());
-        assert!(expected.iter().all(|(name, tensor)| tensor.equal(&found[name])), "trial {trial} differs");
+        assert_same_tensors(&file(undisturbed()), &file(search));
     }
 }
 
 fn killed_worker(search: &Search) {
     let supervisor = search.begin("2");
-    signal("KILL", &search.stop_somebody_at_work());
-    let printed = ends_well(supervisor);
+    signal("KILL", &search.stop_a_worker());
+    let printed = expect_success(supervisor);
     assert!(printed.contains("signal: 9") && printed.contains("best: trial"), "{printed}");
-    expect_as_undisturbed(search);
-    // Taken over once; nothing was ever claimed beside its holder.
+    expect_same_as_undisturbed(search);
+    // One takeover, and no trial was claimed while another worker held it.
     let trials = search.result().trials;
     assert_eq!(trials.iter().map(|trial| trial.n_takeovers).sum::<usize>(), 1, "{trials:?}");
     for trial in &trials {
@@ -200,7 +181,7 @@ fn killed_worker(search: &Search) {
 }
 
 #[test]
-fn a_search_ends_with_a_ranking_a_plot_and_a_configuration_that_trains() {
+fn a_search_ends_with_a_ranking_a_plot_and_a_trainable_configuration() {
     let search = undisturbed();
     let result = search.result();
     assert_eq!(result.trials.len(), 3);
@@ -211,25 +192,19 @@ fn a_search_ends_with_a_ranking_a_plot_and_a_configuration_that_trains() {
     let smallest = result.trials.iter().map(loss_at_first).fold(f64::INFINITY, f64::min);
     assert!((loss_at_first(finished[0]) - smallest).abs() < 1e-12);
     assert!(result.spent_cpu_hours > 0.0 && result.spent_cpu_hours < result.budget_cpu_hours);
-    assert!(
-        std::fs::read_to_string(search.folder().join("figures/tune.svg")).unwrap().contains("select loss")
-    );
+    assert!(read(search.folder().join("figures/tune.svg")).contains("select loss"));
 
-    // The chosen configuration is whole: alone it trains what the trial trained, without the search, its files and its options. What
-    // was stopped at a rung and went on is what a training without a stop is.
+    // best.yaml alone trains the same weights as the trial, although the trial was stopped at a rung and
+    // resumed.
     let file = search.folder().join("best.yaml");
-    let mut straight = Command::new(env!("CARGO_BIN_EXE_cxr-trainer"));
-    straight.current_dir(repository()).env("OMP_NUM_THREADS", "1").arg("train").arg("--config").arg(&file);
-    succeed(straight.arg("--run").arg(search.workbench.run()));
+    succeed(trainer("train").arg("--config").arg(&file).arg("--run").arg(search.workbench.run()));
     let trial = search.folder().join(format!("trials/{:04}", best.trial));
-    let frozen = |run: &Path| std::fs::read_to_string(run.join("config.yaml")).unwrap();
+    let frozen = |run: &Path| read(run.join("config.yaml"));
     assert_eq!(frozen(&search.workbench.run()), frozen(&trial));
     assert!(frozen(&trial).contains("pretrained.safetensors"), "{}", frozen(&trial));
-    let (expected, _) = weights::read(&checkpoint(&search.workbench.run())).unwrap();
-    let (found, _) = weights::read(&checkpoint(&trial)).unwrap();
-    assert!(expected.iter().all(|(name, tensor)| tensor.equal(&found[name])));
+    assert_same_tensors(&checkpoint(&search.workbench.run()), &checkpoint(&trial));
 
-    // And it says why: what it beat at the rung where all were compared, by how much, and what nobody measured.
+    // The file states the reasons.
     let first = &best.comparisons[0];
     let second = result.trials.iter().filter(|trial| trial.number != best.trial);
     let second = second.map(loss_at_first).fold(f64::INFINITY, f64::min);
@@ -246,39 +221,36 @@ fn a_search_ends_with_a_ranking_a_plot_and_a_configuration_that_trains() {
     }
     assert!(search.folder().join(".gitignore").is_file() && trial.join(".gitignore").is_file());
 
-    let printed = succeed(&mut search.command(&["--status"]));
-    assert!(printed.contains("finished") && printed.contains("paused"), "{printed}");
+    succeed_with(&mut search.command(&["--status"]), &["finished", "paused"]);
 }
 
 #[test]
 fn a_study_keeps_its_definition_and_refuses_unknown_keys() {
     let search = Search::new(None);
-    let config = std::fs::read_to_string(search.workbench.config()).unwrap();
+    let config = read(search.workbench.config());
     let with = |from: &str, to: &str| {
         assert!(config.contains(from));
         std::fs::write(search.workbench.config(), config.replace(from, to)).unwrap();
         fail(&mut search.command(&["--max-trials", "1"]))
     };
     let printed = with("training.learning_rate", "training.lerning_rate");
-    assert!(printed.contains("training.lerning_rate is no key"), "{printed}");
+    assert!(printed.contains("training.lerning_rate is not a configuration key"), "{printed}");
     let printed = with("[1.0e-3, 1.0e-2]", "[1.0e-2, 1.0e-3]");
     assert!(printed.contains("log_uniform: [low, high]"), "{printed}");
     let printed = with("training.weight_decay: null", "data.select_fraction: { uniform: [0.1, 0.2] }");
     assert!(printed.contains("data.select_fraction is not for a search to choose"), "{printed}");
     // What failed before anything was trained is corrected in the same study.
     std::fs::write(search.workbench.config(), config.replace("pretrained", "missing")).unwrap();
-    let printed = fail(&mut search.command(&[]));
-    assert!(printed.contains("missing.safetensors"), "{printed}");
+    fail_with(&mut search.command(&[]), &["missing.safetensors"]);
     std::fs::write(search.workbench.config(), &config).unwrap();
     let printed = succeed(&mut search.command(&["--budget-cpu-hours", "0.000001"]));
-    assert!(printed.contains("begins with the new values"), "{printed}");
+    assert!(printed.contains("starts over with the new values"), "{printed}");
     assert!(printed.contains("best: trial 0000"), "{printed}");
     let printed = with("rungs: [3, 6]", "rungs: [3, 7]");
     assert!(printed.contains("trainer.tune.rungs: was [3,6], now [3,7]"), "{printed}");
     std::fs::write(search.workbench.config(), &config).unwrap();
     search.workbench.write_phantom("train/NORMAL/IM-9999-0001.png", 77, false);
-    let printed = fail(&mut search.command(&["--max-trials", "1"]));
-    assert!(printed.contains("the data: other files"), "{printed}");
+    fail_with(&mut search.command(&["--max-trials", "1"]), &["the data: other files"]);
 }
 
 #[test]
@@ -290,26 +262,25 @@ fn a_killed_workers_trial_is_taken_over_in_the_file_store() {
 fn a_stalled_worker_that_wakes_up_changes_nothing() {
     let search = Search::new(None);
     let supervisor = search.begin("2");
-    let process = search.stop_somebody_at_work();
+    let process = search.stop_a_worker();
     wait_for("a takeover", || {
-        // It may have been stopped with the lock in its hand; then the study has moved on.
+        // If it was stopped while it held the lock, the study has a new folder.
         let folders = std::fs::read_dir(search.folder().join("store")).unwrap().flatten();
         let texts = folders.filter_map(|entry| std::fs::read_to_string(entry.path().join("study.json")).ok());
         texts.into_iter().any(|text| text.contains("\"n_takeovers\": 1")).then_some(())
     });
     signal("CONT", &process);
-    ends_well(supervisor);
-    expect_as_undisturbed(&search);
-    let logs = ["1", "2"]
-        .map(|n| std::fs::read_to_string(search.folder().join(format!("logs/worker-{n}.log"))).unwrap());
+    expect_success(supervisor);
+    expect_same_as_undisturbed(&search);
+    let logs = ["1", "2"].map(|n| read(search.folder().join(format!("logs/worker-{n}.log"))));
     assert!(logs.concat().contains("lost to another worker"), "{logs:?}");
 }
 
-/// One process stalls in the middle of an edit; another's goes through meanwhile, and the first is asked again.
-fn stalled_edit(place: &Place, definition: &Definition) {
-    let (mut stalls, mut goes_on) = (place.open().unwrap(), place.open().unwrap());
+/// One process stalls within an edit. Another's edit succeeds meanwhile, and the first is repeated.
+fn stalled_edit(location: &StoreLocation, definition: &Definition) {
+    let (mut stalls, mut goes_on) = (location.open().unwrap(), location.open().unwrap());
     stalls.begin(definition).unwrap();
-    let draw = |study: &mut Study, learning_rate: f64| {
+    let add_trial = |study: &mut Study, learning_rate: f64| {
         let parameters = [("training.learning_rate".to_owned(), learning_rate.into())];
         study.trials.push(Trial::new(study.trials.len(), parameters.into()));
     };
@@ -318,21 +289,21 @@ fn stalled_edit(place: &Place, definition: &Definition) {
     let n_asked = std::thread::scope(|scope| {
         let stalled = scope.spawn(move || {
             let mut n_asked = 0;
-            let edit = &mut |study: &mut Study, _: &Moment| {
+            let edit = &mut |study: &mut Study, _: &Liveness| {
                 n_asked += 1;
                 if n_asked == 1 {
                     inside.send(()).unwrap();
                     is_woken.recv().unwrap();
                 }
-                draw(study, 0.1);
+                add_trial(study, 0.1);
                 Ok(())
             };
             stalls.edit(edit).unwrap();
             n_asked
         });
         is_inside.recv().unwrap();
-        let edit = &mut |study: &mut Study, _: &Moment| {
-            draw(study, 0.2);
+        let edit = &mut |study: &mut Study, _: &Liveness| {
+            add_trial(study, 0.2);
             Ok(())
         };
         goes_on.edit(edit).unwrap();
@@ -346,51 +317,28 @@ fn stalled_edit(place: &Place, definition: &Definition) {
 }
 
 #[test]
-fn a_process_that_stalls_within_an_edit_stops_nobody() {
+fn a_process_that_stalls_within_an_edit_blocks_no_other() {
     let folder = tempfile::tempdir().unwrap();
-    let store = Place::of(None, &undisturbed().folder());
+    let store = StoreLocation::parse(None, &undisturbed().folder());
     let definition = store.open().unwrap().load().unwrap().unwrap().definition;
-    stalled_edit(&Place::of(None, folder.path()), &definition);
-    match Cluster::start("stalled") {
-        Some(cluster) => stalled_edit(&Place::of(Some(&cluster.url), folder.path()), &definition),
-        None => eprintln!("skipped with Postgres: no initdb, so no private Postgres"),
+    stalled_edit(&StoreLocation::parse(None, folder.path()), &definition);
+    if let Some(postgres) = postgres("stalled") {
+        let url = postgres.url("postgres");
+        stalled_edit(&StoreLocation::parse(Some(&url), folder.path()), &definition);
     }
 }
 
 #[test]
 fn a_killed_workers_trial_is_taken_over_in_postgres() {
-    let Some(cluster) = Cluster::start("killed") else {
-        eprintln!("skipped: no initdb, so no private Postgres");
-        return;
-    };
-    killed_worker(&Search::new(Some(cluster.url.clone())));
+    let Some(postgres) = postgres("killed") else { return };
+    killed_worker(&Search::new(Some(postgres.url("postgres"))));
 }
 
-/// A private Postgres that ends with the test.
-struct Cluster {
-    folder: PathBuf,
-    url: String,
-}
-
-impl Cluster {
-    fn start(name: &str) -> Option<Self> {
-        let folder = PathBuf::from(format!("/tmp/cxr-tune-{name}-{}", std::process::id()));
-        let mut start = Command::new(repository().join("scripts/private-postgres.sh"));
-        let output = start.arg("start").arg(&folder).arg("--fast").output().unwrap();
-        if !output.status.success() {
-            let printed = String::from_utf8_lossy(&output.stderr).into_owned();
-            assert!(printed.contains("not installed"), "{printed}");
-            return None;
-        }
-        Some(Self { folder, url: String::from_utf8(output.stdout).unwrap().trim().to_owned() })
+fn postgres(name: &str) -> Option<Postgres> {
+    if rig::postgres::programs(&repository()).is_err() {
+        system_tests::skipped("no initdb, so no private Postgres");
+        return None;
     }
-}
-
-impl Drop for Cluster {
-    fn drop(&mut self) {
-        let _ = Command::new(repository().join("scripts/private-postgres.sh"))
-            .arg("stop")
-            .arg(&self.folder)
-            .status();
-    }
+    let folder = PathBuf::from(format!("/tmp/cxr-tune-{name}-{}", std::process::id()));
+    Some(Postgres::start(&repository(), &folder, Options { fast: true, ..Options::default() }).unwrap())
 }

@@ -1,15 +1,15 @@
-//! The files of the local store: `meta.yaml` of a folder, and atomic writes that MLflow never sees half done.
+//! File access of the local store: `meta.yaml`, and atomic writes.
 
 use serde_json::Value;
 use std::path::Path;
 
-/// What MLflow calls the description of everything.
+/// MLflow's file with the attributes of an experiment, run or model.
 pub(super) const META: &str = "meta.yaml";
 
-/// Replaces a file in one step. It need not survive a power cut: the spool has everything.
+/// Replaces a file atomically. It need not survive a power cut, because the spool holds everything.
 pub(super) fn write(root: &Path, file: &Path, bytes: &[u8]) -> std::io::Result<()> {
     make_parent(file)?;
-    // Not beside the file: MLflow takes every file there for a value.
+    // Not in the same folder: MLflow reads every file there as a value.
     let temporary = root.join(format!(".partial-{}", std::process::id()));
     std::fs::write(&temporary, bytes)?;
     std::fs::rename(temporary, file)

@@ -2,22 +2,17 @@
 
 use super::meta::{META, read_meta, write, write_meta};
 use crate::tracking::event::{ModelVersion, now_ms};
-use crate::tracking::store::{Failure, Registered};
+use crate::tracking::store::{DeliveryError, RegisteredVersion, StoreResult};
 use serde_json::json;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 /// Registers a version unless the bundle has one, points the alias to it, and returns its number.
-pub(super) fn version(
-    root: &Path,
-    run: &str,
-    source: &str,
-    version: &ModelVersion,
-) -> Result<String, Failure> {
+pub(super) fn version(root: &Path, run: &str, source: &str, version: &ModelVersion) -> StoreResult<String> {
     let folder = root.join("models").join(&version.model);
-    let failed = |error: std::io::Error| Failure::Later(format!("{}: {error}", folder.display()));
+    let failed = |error: std::io::Error| DeliveryError::Retryable(format!("{}: {error}", folder.display()));
     create_model(root, &folder, &version.model).map_err(failed)?;
-    let known = version.among(&folder.display().to_string(), &versions(root, &version.model))?;
+    let known = version.existing_number(&folder.display().to_string(), &versions(root, &version.model))?;
     let number = match known {
         Some(number) => number,
         None => create_version(root, &folder, run, source, version).map_err(failed)?.to_string(),
@@ -41,8 +36,7 @@ fn create_model(root: &Path, folder: &Path, name: &str) -> std::io::Result<()> {
     write_meta(root, folder, &meta)
 }
 
-/// Every version of a registered model.
-pub(super) fn versions(root: &Path, model: &str) -> Vec<Registered> {
+pub(super) fn versions(root: &Path, model: &str) -> Vec<RegisteredVersion> {
     let folder = root.join("models").join(model);
     let version = |number: u64| {
         let folder = version_folder(&folder, number);
@@ -51,7 +45,7 @@ pub(super) fn versions(root: &Path, model: &str) -> Vec<Registered> {
             Some((file.file_name().into_string().ok()?, std::fs::read_to_string(file.path()).ok()?))
         };
         let meta = read_meta(&folder).unwrap_or_default();
-        Registered {
+        RegisteredVersion {
             number: number.to_string(),
             run: meta["run_id"].as_str().unwrap_or_default().to_owned(),
             tags: files.filter_map(tag).collect(),

@@ -1,8 +1,8 @@
-//! Requests with a bounded duration, the credentials of MLflow's own environment variables, and errors that say who was
-//! asked for what and answered what. Credentials stand in no message.
+//! HTTP with timeouts and with the credentials of MLflow's own environment variables. Errors name the request
+//! and the response, and never show credentials.
 
-use crate::tracking::store::Failure;
-use anyhow::{Context, Result, bail};
+use crate::tracking::store::{DeliveryError, StoreResult};
+use anyhow::{Context, Result, bail, ensure};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
@@ -11,14 +11,11 @@ use ureq::Agent;
 use ureq::http::{Method, Request, StatusCode, Uri};
 use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
 
-/// Longest that a connection may take to stand.
-const CONNECT: Duration = Duration::from_secs(5);
-/// A file may take this many times as long as another request.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Uploads may take this many times longer than other requests.
 const UPLOAD_FACTOR: u32 = 4;
-/// This much of an unexpected answer is shown.
 const SHOWN_CHARACTERS: usize = 500;
 
-/// One server.
 pub(super) struct Http {
     agent: Agent,
     url: String,
@@ -26,9 +23,8 @@ pub(super) struct Http {
     timeout: Duration,
 }
 
-/// What a server answered, with what it was asked.
-pub(super) struct Answer {
-    asked: String,
+pub(super) struct Response {
+    request_line: String,
     status: StatusCode,
     text: String,
 }
@@ -36,10 +32,10 @@ pub(super) struct Answer {
 impl Http {
     pub(super) fn new(url: &str, request_seconds: u64) -> Result<Self> {
         let url = url.trim_end_matches('/').to_owned();
-        url.parse::<Uri>().with_context(|| format!("trainer.tracking.server: {url} is no URL"))?;
+        url.parse::<Uri>().with_context(|| format!("trainer.tracking.server: {url} is not a URL"))?;
         let agent = Agent::config_builder()
             .http_status_as_error(false)
-            .timeout_connect(Some(CONNECT))
+            .timeout_connect(Some(CONNECT_TIMEOUT))
             .user_agent(concat!("cxr-trainer/", env!("CARGO_PKG_VERSION")))
             .tls_config(TlsConfig::builder().root_certs(root_certificates()?).build())
             .build()
@@ -56,31 +52,32 @@ impl Http {
         &self.url
     }
 
-    pub(super) fn get(&self, path: &str, query: &[(&str, &str)]) -> Result<Answer, Failure> {
+    pub(super) fn get(&self, path: &str, query: &[(&str, &str)]) -> StoreResult<Response> {
         let query: Vec<String> =
-            query.iter().map(|(key, value)| format!("{key}={}", encoded(value, ""))).collect();
-        self.ask(Method::GET, &format!("{path}?{}", query.join("&")), None, self.timeout)
+            query.iter().map(|(key, value)| format!("{key}={}", percent_encode(value, ""))).collect();
+        self.send(Method::GET, &format!("{path}?{}", query.join("&")), None, self.timeout)
     }
 
-    pub(super) fn post(&self, path: &str, body: &Value) -> Result<Answer, Failure> {
+    pub(super) fn post(&self, path: &str, body: &Value) -> StoreResult<Response> {
         let body = body.to_string();
-        self.ask(Method::POST, path, Some(("application/json", body.as_bytes())), self.timeout)
+        self.send(Method::POST, path, Some(("application/json", body.as_bytes())), self.timeout)
     }
 
-    pub(super) fn put(&self, path: &str, bytes: &[u8]) -> Result<Answer, Failure> {
+    pub(super) fn put(&self, path: &str, bytes: &[u8]) -> StoreResult<Response> {
         let body = Some(("application/octet-stream", bytes));
-        self.ask(Method::PUT, &encoded(path, "/"), body, self.timeout * UPLOAD_FACTOR)
+        self.send(Method::PUT, &percent_encode(path, "/"), body, self.timeout * UPLOAD_FACTOR)
     }
 
-    fn ask(
+    fn send(
         &self,
         method: Method,
         path: &str,
         body: Option<(&str, &[u8])>,
         timeout: Duration,
-    ) -> Result<Answer, Failure> {
-        let asked = format!("{method} {}/{path}", self.url);
-        let later = |what: &dyn std::fmt::Display| Failure::Later(format!("{asked}: {what}"));
+    ) -> StoreResult<Response> {
+        let request_line = format!("{method} {}/{path}", self.url);
+        let later =
+            |what: &dyn std::fmt::Display| DeliveryError::Retryable(format!("{request_line}: {what}"));
         let mut request = Request::builder().method(method).uri(format!("{}/{path}", self.url));
         if let Some(authorization) = &self.authorization {
             request = request.header("Authorization", authorization);
@@ -91,26 +88,28 @@ impl Http {
         let mut response = self.agent.run(request).map_err(|error| later(&error))?;
         let status = response.status();
         let text = response.body_mut().read_to_string().map_err(|error| later(&error))?;
-        Ok(Answer { asked, status, text })
+        Ok(Response { request_line, status, text })
     }
 }
 
-impl Answer {
-    /// Whether it is MLflow's error of this name.
+impl Response {
+    /// Whether it is the MLflow error with this code.
     pub(super) fn is_error(&self, code: &str) -> bool {
         !self.status.is_success()
             && serde_json::from_str::<Value>(&self.text).is_ok_and(|body| body["error_code"] == code)
     }
 
-    /// The body of a success; the body is `null` where it is empty.
-    pub(super) fn ok(self) -> Result<Value, Failure> {
+    /// The JSON of a successful response; `null` for an empty body.
+    pub(super) fn ok(self) -> StoreResult<Value> {
+        if self.status.is_success() && self.text.trim().is_empty() {
+            return Ok(Value::Null);
+        }
         if self.status.is_success() {
-            if self.text.trim().is_empty() {
-                return Ok(Value::Null);
-            }
             return serde_json::from_str(&self.text).map_err(|_| {
-                let (asked, shown) = (&self.asked, shown(&self.text));
-                Failure::Later(format!("{asked}: answered no JSON: {shown}; is this an MLflow server?"))
+                let (request_line, shown) = (&self.request_line, shown(&self.text));
+                DeliveryError::Retryable(format!(
+                    "{request_line}: the response is not JSON: {shown}; is this an MLflow server?"
+                ))
             });
         }
         let advice = match self.status {
@@ -119,13 +118,14 @@ impl Answer {
             }
             _ => "",
         };
-        let what = format!("{}: answered {}: {}{advice}", self.asked, self.status, shown(&self.text));
-        // What the server understood and refuses, it refuses tomorrow too. Everything else may change.
+        let what = format!("{}: answered {}: {}{advice}", self.request_line, self.status, shown(&self.text));
+        // The server understood and rejected the request, so a retry would fail too. Everything else may
+        // change.
         Err(match self.status {
             StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE | StatusCode::UNPROCESSABLE_ENTITY => {
-                Failure::Never(what)
+                DeliveryError::Permanent(what)
             }
-            _ => Failure::Later(what),
+            _ => DeliveryError::Retryable(what),
         })
     }
 }
@@ -135,8 +135,7 @@ fn shown(text: &str) -> String {
     one_line.chars().take(SHOWN_CHARACTERS).collect()
 }
 
-/// `MLFLOW_TRACKING_TOKEN`, or `MLFLOW_TRACKING_USERNAME` with `MLFLOW_TRACKING_PASSWORD`; the user goes first, as it
-/// does in MLflow's own client.
+/// The user name takes precedence over the token, as in MLflow's client.
 fn authorization() -> Result<Option<String>> {
     let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     let header = match (variable("MLFLOW_TRACKING_USERNAME"), variable("MLFLOW_TRACKING_PASSWORD")) {
@@ -144,15 +143,15 @@ fn authorization() -> Result<Option<String>> {
             Some(format!("Basic {}", STANDARD.encode(format!("{user}:{password}"))))
         }
         (None, None) => variable("MLFLOW_TRACKING_TOKEN").map(|token| format!("Bearer {token}")),
-        _ => bail!("MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD: one is set without the other"),
+        _ => bail!("MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD: set both"),
     };
     if header.as_ref().is_some_and(|header| !header.bytes().all(|byte| (0x20..0x7F).contains(&byte))) {
-        bail!("MLFLOW_TRACKING_TOKEN: holds a character that no HTTP header may hold");
+        bail!("MLFLOW_TRACKING_TOKEN: not allowed in an HTTP header");
     }
     Ok(header)
 }
 
-/// Mozilla's authorities, or those of the file that MLflow's `MLFLOW_TRACKING_SERVER_CERT_PATH` names.
+/// Mozilla's, or those in the file that `MLFLOW_TRACKING_SERVER_CERT_PATH` names.
 fn root_certificates() -> Result<RootCerts> {
     const VARIABLE: &str = "MLFLOW_TRACKING_SERVER_CERT_PATH";
     let Some(file) = std::env::var_os(VARIABLE).filter(|file| !file.is_empty()) else {
@@ -160,30 +159,19 @@ fn root_certificates() -> Result<RootCerts> {
     };
     let pem =
         std::fs::read(&file).with_context(|| format!("{VARIABLE}: {} cannot be read", file.display()))?;
-    let mut certificates = Vec::new();
-    for item in parse_pem(&pem) {
-        if let PemItem::Certificate(certificate) =
-            item.with_context(|| format!("{VARIABLE}: {} is no PEM file", file.display()))?
-        {
-            certificates.push(certificate);
-        }
-    }
-    if certificates.is_empty() {
-        bail!("{VARIABLE}: {} holds no certificate", file.display());
-    }
+    let items: Vec<PemItem> = parse_pem(&pem)
+        .collect::<Result<_, _>>()
+        .with_context(|| format!("{VARIABLE}: {} is not a PEM file", file.display()))?;
+    let certificate = |item| if let PemItem::Certificate(found) = item { Some(found) } else { None };
+    let certificates: Vec<_> = items.into_iter().filter_map(certificate).collect();
+    ensure!(!certificates.is_empty(), "{VARIABLE}: {} holds no certificate", file.display());
     Ok(RootCerts::new_with_certs(&certificates))
 }
 
-/// Percent-encoding of everything but unreserved characters (RFC 3986) and those of `kept`.
-fn encoded(text: &str, kept: &str) -> String {
+/// Percent-encodes everything except unreserved characters (RFC 3986) and those in `kept`.
+fn percent_encode(text: &str, kept: &str) -> String {
     let plain =
         |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) || kept.as_bytes().contains(&byte);
-    text.bytes().fold(String::new(), |mut text, byte| {
-        if plain(byte) {
-            text.push(char::from(byte));
-        } else {
-            text.extend(["%".to_owned(), format!("{byte:02X}")]);
-        }
-        text
-    })
+    let encode = |byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") };
+    text.bytes().map(encode).collect()
 }

@@ -1,4 +1,4 @@
-//! Where a study is kept, as `--store` names it.
+//! The store that `--store` names.
 
 use super::files::FileStore;
 use super::postgres::PostgresStore;
@@ -6,38 +6,29 @@ use super::store::Store;
 use anyhow::Result;
 use std::path::{Path, PathBuf};
 
-/// Which store.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Place {
-    /// A folder that all workers see.
+pub enum StoreLocation {
     Folder(PathBuf),
-    /// A Postgres URL, and the name of the study there.
     Postgres {
-        /// `postgres://..`; may hold a password.
+        /// May hold a password.
         url: String,
-        /// The study's name.
         study: String,
     },
 }
 
-impl Place {
-    /// The place that `--store` names; the study's own folder unless it does.
-    pub fn of(store: Option<&str>, study: &Path) -> Self {
+impl StoreLocation {
+    /// Without `--store`, the store lies in the study's folder.
+    pub fn parse(store: Option<&str>, study: &Path) -> Self {
         match store {
             Some(url) if url.starts_with("postgres://") || url.starts_with("postgresql://") => {
-                Self::Postgres {
-                    url: url.to_owned(),
-                    study: study
-                        .file_name()
-                        .map_or_else(String::new, |name| name.to_string_lossy().into_owned()),
-                }
+                let study = study.file_name().unwrap_or_default().to_string_lossy().into_owned();
+                Self::Postgres { url: url.to_owned(), study }
             }
             Some(folder) => Self::Folder(PathBuf::from(folder)),
             None => Self::Folder(study.join("store")),
         }
     }
 
-    /// Opens it.
     pub fn open(&self) -> Result<Box<dyn Store>> {
         Ok(match self {
             Self::Folder(folder) => Box::new(FileStore::open(folder)?),

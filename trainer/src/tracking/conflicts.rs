@@ -3,69 +3,66 @@
 use super::delivery;
 use super::event::{Event, NAME_TAG, VERSION_TAG};
 use super::spool::Spool;
-use super::store::{Failure, Registered};
+use super::store::{DeliveryError, RegisteredVersion};
 use crate::config::Tracking;
 use crate::progress::say;
 use anyhow::Result;
 use semver::Version;
 use std::path::Path;
 
-/// What a run will be registered as.
 #[derive(Debug)]
-pub struct Wanted<'a> {
-    /// The bundle's name.
+pub struct RequestedVersion<'a> {
     pub bundle: &'a str,
-    /// Its version.
     pub version: &'a Version,
 }
 
-/// What stands in the way of tracking and registering a run. A store that does not answer is no obstacle: what it would say is
-/// found out at the release.
-///
-/// # Errors
-/// When the configured store cannot be used at all, or the spool cannot be read.
-pub fn taken(config: &Tracking, run_folder: &Path, wanted: &Wanted) -> Result<Vec<String>> {
+/// A store that does not answer is not a conflict: the release checks again.
+pub fn name_conflicts(
+    config: &Tracking,
+    run_folder: &Path,
+    requested: &RequestedVersion,
+) -> Result<Vec<String>> {
     let mut store = delivery::open(config)?;
-    let own = own_names(config, run_folder, store.target())?;
-    let asked = store.check_experiment().and_then(|()| store.versions(&config.registered_model));
-    match asked {
-        Ok(versions) => Ok(conflict(config, store.target(), &versions, &own, wanted).into_iter().collect()),
-        Err(Failure::Never(why)) => Ok(vec![why]),
-        Err(Failure::Later(why)) => {
+    let own = own_run_ids(config, run_folder, store.target())?;
+    match store.check_experiment().and_then(|()| store.versions(&config.registered_model)) {
+        Ok(versions) => {
+            Ok(conflict(config, store.target(), &versions, &own, requested).into_iter().collect())
+        }
+        Err(DeliveryError::Permanent(why)) => Ok(vec![why]),
+        Err(DeliveryError::Retryable(why)) => {
             say(format!(
-                "tracking: {why}; whether {} {} can be registered is not known before the release",
-                wanted.bundle, wanted.version
+                "tracking: {why}; the release will check whether {} {} can be registered",
+                requested.bundle, requested.version
             ));
             Ok(Vec::new())
         }
     }
 }
 
-/// The run's own names in the store.
-fn own_names(config: &Tracking, run_folder: &Path, target: &str) -> Result<Vec<String>> {
+fn own_run_ids(config: &Tracking, run_folder: &Path, target: &str) -> Result<Vec<String>> {
     let folder = run_folder.join(&config.spool);
     if !folder.is_dir() {
         return Ok(Vec::new());
     }
     let spool = Spool::open(folder)?;
-    let in_store = spool.sent()?.targets.remove(target).and_then(|delivered| delivered.run);
-    let ours = spool.events()?.into_iter().find_map(|event| match event {
+    let in_store = spool.delivered(target)?.run;
+    let in_spool = spool.events()?.into_iter().find_map(|event| match event {
         Event::Run { id, .. } => Some(id),
         _ => None,
     });
-    Ok(in_store.into_iter().chain(ours).collect())
+    Ok(in_store.into_iter().chain(in_spool).collect())
 }
 
 fn conflict(
     config: &Tracking,
     target: &str,
-    versions: &[Registered],
+    versions: &[RegisteredVersion],
     own: &[String],
-    wanted: &Wanted,
+    requested: &RequestedVersion,
 ) -> Option<String> {
-    let Wanted { bundle, version } = wanted;
+    let RequestedVersion { bundle, version } = requested;
     let model = &config.registered_model;
-    let name = |registered: &Registered| registered.tags.get(NAME_TAG).cloned();
+    let name = |registered: &RegisteredVersion| registered.tags.get(NAME_TAG).cloned();
     let names: Vec<String> = versions.iter().filter_map(name).collect();
     if let Some(other) = names.first().filter(|_| !names.iter().any(|name| name == bundle)) {
         return Some(format!(

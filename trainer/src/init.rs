@@ -21,9 +21,6 @@ use settle::settle;
 use std::path::{Path, PathBuf};
 
 /// Writes the configuration for a folder to `out`, once the data was indexed with it.
-///
-/// # Errors
-/// Names every option that is missing, and what is wrong with the data.
 pub fn init(
     folder: &Path,
     out: &Path,

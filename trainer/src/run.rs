@@ -32,9 +32,6 @@ pub struct RunDirectory {
 
 impl RunDirectory {
     /// Creates it, or finds it again. Git ignores it. As long as nothing was trained in it, it takes another configuration.
-    ///
-    /// # Errors
-    /// When the weights that were trained in it depend on keys that have other values now, and as [`check_place`](Self::check_place).
     pub fn open(path: &Path, config: &Config) -> Result<Self> {
         Self::check_place(path)?;
         files::create_own_folder(path)?;
@@ -51,9 +48,6 @@ impl RunDirectory {
     }
 
     /// Finds it again, whatever it was configured with.
-    ///
-    /// # Errors
-    /// When there is no such folder, or no run in it.
     pub fn found(path: &Path) -> Result<Self> {
         ensure!(path.is_dir(), "{}: no such run", path.display());
         ensure!(place::is_run(path), "{}: is no run directory", path.display());
@@ -61,9 +55,6 @@ impl RunDirectory {
     }
 
     /// Refuses a folder that holds other things than a run, such as the images: a run would write its files among them.
-    ///
-    /// # Errors
-    /// Names the folder and what to do.
     pub fn check_place(path: &Path) -> Result<()> {
         place::check(path)
     }

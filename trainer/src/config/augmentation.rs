@@ -1,51 +1,43 @@
-//! `trainer.augmentation`: how training images vary.
+//! `trainer.augmentation`: random changes of training images. Ranges are drawn uniformly.
 
 use anyhow::{Result, ensure};
 use serde::{Deserialize, Serialize};
 
-/// `augmentation`: how training images vary.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Augmentation {
-    /// Probability of a mirror image.
     pub flip_probability: f64,
-    /// Probability of rotation, translation and magnification.
+    /// Probability of rotation, translation, scaling and stretching.
     pub warp_probability: f64,
-    /// Largest rotation either way.
     pub rotation_degrees: f64,
-    /// Largest shift, as a share of the side.
+    /// Largest shift in either direction, as a share of the side.
     pub translation: f64,
-    /// Smallest and largest magnification.
     pub scale: [f64; 2],
-    /// Largest logarithm of width over height, either way.
+    /// Largest absolute value of ln(width / height).
     pub aspect: f64,
-    /// Largest change of the level, as a share of white.
+    /// Largest change of the grey level, as a share of white.
     pub brightness: f64,
     /// Largest relative change of the contrast.
     pub contrast: f64,
-    /// Largest exponent `g` of a gamma `e^g` either way.
+    /// Largest absolute value of ln(gamma).
     pub gamma: f64,
-    /// Probability of softer or sharper detail.
     pub detail_probability: f64,
-    /// Detail is what shrinking by a factor of at least this one loses.
+    /// Smallest factor of the downscaling whose lost detail is changed.
     pub detail_shrink: f64,
-    /// Least and largest factor of that detail.
+    /// Range of the factor that multiplies this detail.
     pub detail_gain: [f64; 2],
-    /// Probability of another image's frame.
+    /// Probability that the frame comes from another image.
     pub frame_probability: f64,
-    /// Its largest width, as a share of the side.
+    /// Largest width of the frame, as a share of the side.
     pub frame_width: f64,
-    /// Probability of rectangles over corners.
+    /// Probability of rectangles over the corners.
     pub occlusion_probability: f64,
-    /// Their largest side, as a share of the image's.
+    /// Largest side of a rectangle, as a share of the image's side.
     pub occlusion_side: f64,
-    /// Probability of letters.
     pub letters_probability: f64,
     /// Largest standard deviation of noise, as a share of white.
     pub noise: f64,
-    /// Probability of compressing again.
     pub jpeg_probability: f64,
-    /// Lowest and highest JPEG quality.
     pub jpeg_quality: [u8; 2],
 }
 

@@ -1,5 +1,5 @@
-//! The layers of the configuration: config/default.yaml, which is part of the program, and files over it, the later one over the earlier.
-//! A file that cannot be what its writer meant (no section `trainer`, a misspelt key) is refused by its name.
+//! The layers of the configuration: config/default.yaml, which is compiled in, and the --config files over it. An error
+//! names the file and the key.
 
 use anyhow::{Context, Result, anyhow, bail};
 use config::{File, FileFormat};
@@ -7,25 +7,20 @@ use serde::de::DeserializeOwned;
 use serde_yaml_ng::Value;
 use std::path::{Path, PathBuf};
 
-/// The section that the trainer reads.
 const ROOT: &str = "trainer";
-/// Sections of a file: the trainer's, and the service's where one file serves both programs.
+/// A file may configure the trainer and the service.
 const SECTIONS: [&str; 2] = [ROOT, "service"];
-/// How serde begins to tell a name that is no value of its key.
+/// Start of serde's message about a name that is not a variant.
 const VARIANT: &str = "unknown variant `";
 const DEFAULT: &str = include_str!("../../../config/default.yaml");
 
-/// One file over the default.
+/// A --config file.
 struct Layer<'a> {
     path: &'a Path,
     text: String,
     tree: Value,
 }
 
-/// The section `trainer` of all layers.
-///
-/// # Errors
-/// Names the file, and the key with its nearest known name where one is unknown.
 pub(super) fn read<T: DeserializeOwned>(files: &[PathBuf]) -> Result<T> {
     let layers = files.iter().map(|file| Layer::read(file)).collect::<Result<Vec<_>>>()?;
     let yaml = |text: &str| File::from_str(text, FileFormat::Yaml);
@@ -41,7 +36,7 @@ pub(super) fn read<T: DeserializeOwned>(files: &[PathBuf]) -> Result<T> {
     })
 }
 
-/// An error about the value of a key, which it begins with, and the file that has set the key.
+/// Prefixes an error that begins with a key with the file that sets the key.
 pub(super) fn with_file(files: &[PathBuf], error: &anyhow::Error) -> anyhow::Error {
     let text = format!("{error:#}");
     let layers: Vec<Layer> = files.iter().filter_map(|file| Layer::read(file).ok()).collect();
@@ -49,13 +44,13 @@ pub(super) fn with_file(files: &[PathBuf], error: &anyhow::Error) -> anyhow::Err
     anyhow!("{}{text}", key.map_or_else(String::new, |key| place(&layers, key)))
 }
 
-/// The last file that sets a key, as a message begins with it; nothing where the value is a default.
+/// The last file that sets a key, as the prefix of a message; empty if the value is a default.
 fn place(layers: &[Layer], key: &str) -> String {
     let file = layers.iter().rev().find(|layer| layer.sets(key));
     file.map_or_else(String::new, |layer| format!("{}: ", layer.path.display()))
 }
 
-/// What JSON's reader says of this key: it lists the values that a name may have, which the reader of the layers does not.
+/// serde_json's message about an unknown variant. It lists the known ones; the message of `config` does not.
 fn unknown_value<T: DeserializeOwned>(merged: config::Value, key: &str) -> Option<String> {
     let tree: serde_json::Value = merged.try_deserialize().ok()?;
     let error = serde_path_to_error::deserialize::<_, T>(tree).err()?;
@@ -81,7 +76,7 @@ impl<'a> Layer<'a> {
 
     fn check_sections(&self) -> Result<()> {
         const ADVICE: &str =
-            "write all keys of the trainer under one key `trainer:` (config/default.yaml lists them)";
+            "put the keys of the trainer under the key `trainer:` (config/default.yaml lists them)";
         let file = self.path.display();
         let Some(sections) = self.tree.as_mapping() else {
             bail!("{file}: is empty or has no keys; {ADVICE}");
@@ -100,20 +95,19 @@ impl<'a> Layer<'a> {
         }
     }
 
-    /// Whether this file says something at this path below `trainer`.
+    /// Whether the file sets this path below `trainer`.
     fn sets(&self, key: &str) -> bool {
-        // Of a list as a whole: `views[0]` is set by who sets `views`.
+        // A list counts as a whole: the file that sets `views` sets `views[0]`.
         let mut names = key.split('.').map(|name| name.split('[').next().unwrap_or(name));
-        let found = names.try_fold(&self.tree[ROOT], |node, name| node.get(name));
-        found.is_some()
+        names.try_fold(&self.tree[ROOT], |node, name| node.get(name)).is_some()
     }
 }
 
-/// What serde says, in the words of a reader of YAML.
+/// Rewrites serde's message for a person who edits YAML.
 fn in_words(message: &str) -> String {
     let named = |prefix: &str| message.strip_prefix(prefix)?.split_once('`');
     let names = |list: &str| -> Vec<String> {
-        // The reader of the layers ends with the section, which is none of the names.
+        // `config` appends the section, which is not a candidate.
         let list = list.split(" for key `").next().unwrap_or(list);
         list.split('`').skip(1).step_by(2).map(str::to_owned).collect()
     };
@@ -133,7 +127,7 @@ fn in_words(message: &str) -> String {
     }
 }
 
-/// The known name that a misspelt one probably means.
+/// The known name closest to a misspelt one, if they differ in at most half of its letters.
 pub(crate) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let name = name.to_lowercase();
     let close =

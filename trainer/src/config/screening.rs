@@ -1,19 +1,18 @@
-//! `trainer.audit`: how `eda` and `split` screen the data for duplicates and label noise. The weights do not depend on it.
+//! `trainer.audit`: how `eda` and `split` search for duplicates and label noise. The weights do not depend on it.
 
 use anyhow::{Result, ensure};
 use serde::{Deserialize, Serialize};
 
-/// `audit`: how the data are screened.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Screening {
-    /// Two images are compared when their perceptual hashes differ in at most this many of 64 bits.
+    /// Images whose perceptual hashes differ in at most this many of 64 bits are compared in detail.
     pub max_hash_distance: u32,
-    /// They are near duplicates when their fine details correlate at least this much.
+    /// Correlation of the fine details from which two images are near duplicates.
     pub min_detail_correlation: f64,
-    /// Folds of the cross-validation behind the label noise.
+    /// Folds of the cross-validation that estimates the label noise.
     pub label_folds: usize,
-    /// Ridge penalty of its logistic regression.
+    /// Ridge penalty of the logistic regression in that cross-validation.
     pub label_ridge: f64,
 }
 

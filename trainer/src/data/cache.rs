@@ -86,9 +86,6 @@ impl Slot {
     }
 
     /// Where the pixels are written before they are complete; what a killed process left there is overwritten.
-    ///
-    /// # Errors
-    /// When the folder cannot be written or has no room.
     pub fn partial(&self) -> Result<File> {
         let create = || -> std::io::Result<File> {
             let path = self.file("partial");
@@ -155,9 +152,6 @@ impl Slot {
 }
 
 /// The configured folder, or `pixels` in CXR_CACHE, or in the user's cache folder.
-///
-/// # Errors
-/// When no home is known.
 pub fn folder(configured: Option<&Path>) -> Result<PathBuf> {
     if let Some(folder) = configured {
         return Ok(folder.to_owned());

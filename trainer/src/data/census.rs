@@ -35,9 +35,6 @@ pub struct ClassCensus {
 
 impl Census {
     /// Counts the images of every class and fold.
-    ///
-    /// # Errors
-    /// When the configuration leaves no share for a test fold that must be drawn.
     pub fn new(index: &Index, folds: &Folds, data: &Data) -> Result<Self> {
         let empty = |label| ClassCensus { label, folds: BTreeMap::new(), excluded: 0 };
         let mut classes: BTreeMap<String, ClassCensus> =

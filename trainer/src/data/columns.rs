@@ -53,9 +53,6 @@ impl Column {
     }
 
     /// The group of a value; none where it is not known.
-    ///
-    /// # Errors
-    /// What was expected instead.
     pub(super) fn group(self, value: &str) -> Result<Option<String>, &'static str> {
         if value.is_empty() {
             return Ok(None);

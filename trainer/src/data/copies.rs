@@ -22,9 +22,6 @@ pub fn contradict(files: &[&Entry]) -> bool {
 }
 
 /// Refuses byte-equal files in several classes, and, where the published test split is the test fold, in it and outside it.
-///
-/// # Errors
-/// Names them all.
 pub fn check(index: &Index, published_test: bool) -> Result<()> {
     let copies = copies(index);
     let tests = |files: &[&Entry]| {

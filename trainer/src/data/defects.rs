@@ -52,9 +52,6 @@ impl Defects {
     }
 
     /// Nothing, or one error about all of them.
-    ///
-    /// # Errors
-    /// Lists the first of every kind and says how many there are.
     pub(super) fn check(&self, of: &str) -> Result<()> {
         if self.0.is_empty() {
             return Ok(());

@@ -71,9 +71,6 @@ impl Eda {
 }
 
 /// Examines the data, writes `eda.json` and figures, prints the summary.
-///
-/// # Errors
-/// After everything is written: if more images are unusable than the configuration allows.
 pub fn eda(config: &Config, index: &Index, run: &RunDirectory, device: Device) -> Result<Eda> {
     let key = key(index, config)?;
     let known = Eda::load(run)?.filter(|known| known.key == key);

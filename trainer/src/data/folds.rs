@@ -58,9 +58,6 @@ pub struct Shares {
 
 impl Shares {
     /// What the configuration wants of this data.
-    ///
-    /// # Errors
-    /// When a test fold must be drawn and the configuration leaves nothing for it.
     pub fn of(index: &Index, data: &crate::config::Data) -> Result<Self> {
         let is_drawn = data.pool_test || !index.has_test_split();
         ensure!(
@@ -93,9 +90,6 @@ pub struct Folds {
 impl Folds {
     /// Divides the images but the `unreadable` ones by patient and class. With a share for the test fold everything is
     /// pooled; without one the published test split is the test fold and the rest is divided.
-    ///
-    /// # Errors
-    /// When a fold would hold only one class.
     pub fn divide(
         index: &Index,
         shares: &Shares,
@@ -149,18 +143,12 @@ impl Folds {
     }
 
     /// The division that follows from data and configuration; images that cannot be used are found first.
-    ///
-    /// # Errors
-    /// When more images cannot be used than the configuration allows, all of them listed.
     pub fn of(index: &Index, config: &Config) -> Result<Self> {
         let unreadable = readable::unreadable(index, config)?;
         Self::divide(index, &Shares::of(index, &config.data)?, config.seed, unreadable)
     }
 
     /// The division frozen in `file`, or a new one, frozen there.
-    ///
-    /// # Errors
-    /// When the frozen division does not belong to this data or this configuration.
     pub fn frozen(file: &Path, index: &Index, config: &Config) -> Result<Self> {
         let Some(frozen) = Self::load(file)? else {
             let fresh = Self::of(index, config)?;
@@ -199,9 +187,6 @@ impl Folds {
     }
 
     /// Forgets a run's folds if they belong to other data and nothing was trained on them yet.
-    ///
-    /// # Errors
-    /// When weights were trained on the other data, or another process trains on it now.
     pub fn forget_stale(run: &RunDirectory, index: &Index) -> Result<()> {
         let file = run.folds();
         let Some(folds) = Self::load(&file)? else { return Ok(()) };
@@ -232,9 +217,6 @@ impl Folds {
     }
 
     /// The entries of a fold, in the order of their paths.
-    ///
-    /// # Errors
-    /// When the index lacks one of them.
     pub fn entries(&self, index: &Index, fold: Fold) -> Result<Vec<Entry>> {
         let paths = self.folds.get(&fold).map_or(&[][..], Vec::as_slice);
         let entry = |path: &String| {

@@ -37,9 +37,6 @@ impl Batch {
     }
 
     /// The varied images: grey levels 0 to 255, float32 `[N, 1, H, W]`, on the device.
-    ///
-    /// # Errors
-    /// When CLAHE, which runs on the host, cannot read the pixels back.
     pub fn images(&self, device: Device) -> Result<Tensor> {
         let images = augment::apply(&self.raw, device);
         match &self.clahe {

@@ -7,9 +7,6 @@ use std::num::NonZero;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// The function's results in the order of the entries.
-///
-/// # Errors
-/// When a thread ends before its work does.
 pub fn parallel<T: Send>(
     entries: &[Entry],
     meter: &Meter,

@@ -33,9 +33,6 @@ pub struct Pixels {
 
 impl Pixels {
     /// A fold's pixels, through the configured cache.
-    ///
-    /// # Errors
-    /// Lists every image that cannot be used.
     pub fn of_fold(
         config: &Config,
         index: &Index,
@@ -50,9 +47,6 @@ impl Pixels {
     }
 
     /// The entries' pixels from the cache in `folder`, decoded on all processors where it lacks them.
-    ///
-    /// # Errors
-    /// Lists every image that cannot be read, or that changed since the index was made.
     pub fn decode(
         index: &Index,
         entries: Vec<Entry>,

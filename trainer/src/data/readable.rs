@@ -33,9 +33,6 @@ pub fn unreadable(index: &Index, config: &Config) -> Result<BTreeMap<String, Str
 }
 
 /// Refuses more unusable images than a share of all.
-///
-/// # Errors
-/// Lists every one.
 pub fn check_share(index: &Index, unreadable: &BTreeMap<String, String>, allowed: f64) -> Result<()> {
     let share = unreadable.len() as f64 / index.entries.len().max(1) as f64;
     if share <= allowed {
@@ -68,9 +65,6 @@ pub fn foreign(bytes: &[u8]) -> Option<&'static str> {
 }
 
 /// Decodes an image.
-///
-/// # Errors
-/// The reason; for a file of another kind what to do with it.
 pub fn decode(bytes: &[u8]) -> Result<DecodedImage> {
     if let Some(what) = foreign(bytes) {
         bail!("{what}");
@@ -79,9 +73,6 @@ pub fn decode(bytes: &[u8]) -> Result<DecodedImage> {
 }
 
 /// The bytes of an entry.
-///
-/// # Errors
-/// When the file cannot be read or is not what was indexed.
 pub fn read(index: &Index, entry: &Entry) -> Result<Vec<u8>> {
     let bytes = std::fs::read(index.root.join(&entry.path))?;
     if cxr::bundle::sha256_hex(&bytes) == entry.sha256 {

@@ -16,9 +16,6 @@ pub struct Recipe {
 
 impl Recipe {
     /// Bytes to model input.
-    ///
-    /// # Errors
-    /// The reason, without the file's name.
     pub fn prepare(&self, bytes: &[u8]) -> Result<ModelInput> {
         let image = decode(bytes)?;
         let accepted = AcceptedImage::accept(image, AcquisitionMetadata::default(), &self.acceptance)?;

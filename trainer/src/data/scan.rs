@@ -30,9 +30,6 @@ enum Extent {
 
 impl Index {
     /// The configured data set. Where each file counts as a patient, that is said aloud, once a command.
-    ///
-    /// # Errors
-    /// When the configuration does not say which data, and as [`scan`](Self::scan).
     pub fn of(config: &Config) -> Result<Self> {
         static SAID: Once = Once::new();
         config.check_for_data()?;
@@ -46,10 +43,6 @@ impl Index {
     /// Lists and hashes every file of the class folders and of the folders in them, as `data` says what they mean. Hidden files are passed
     /// over; any other file in a class folder counts as an image, so that none is ever lost silently. Where the table has labels, they are
     /// the classes and files may lie anywhere; what is neither image nor DICOM and has no line is passed over then.
-    ///
-    /// # Errors
-    /// Names what is missing or cannot be read, a class folder that `data.classes` does not list, every contradiction between files and
-    /// table, and what to do where nothing says who the patients are.
     pub fn scan(root: &Path, data: &Data) -> Result<Self> {
         scan(root, data, Extent::Whole)
     }

@@ -64,9 +64,6 @@ impl Split {
 }
 
 /// Divides the data, checks the division for leakage and freezes it.
-///
-/// # Errors
-/// When a patient, a file or a near duplicate is in two folds: names them all, and freezes nothing.
 pub fn split(config: &Config, index: &Index, run: &RunDirectory) -> Result<Split> {
     Folds::forget_stale(run, index)?;
     if run.folds().exists() {

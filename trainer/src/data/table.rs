@@ -44,9 +44,6 @@ struct Head {
 }
 
 /// The labels of a table; none where it has no such column.
-///
-/// # Errors
-/// When it cannot be read, or is wrong in itself.
 pub(crate) fn labels(path: &Path) -> Result<Option<BTreeSet<String>>> {
     let mut defects = Defects::default();
     let table = Table::read(path, &mut defects)?;
@@ -59,9 +56,6 @@ pub(crate) fn labels(path: &Path) -> Result<Option<BTreeSet<String>>> {
 
 impl Table {
     /// Reads the lines. What is wrong in one of them is added to the defects.
-    ///
-    /// # Errors
-    /// When the file cannot be read at all, or its head is not as expected.
     pub(super) fn read(path: &Path, defects: &mut Defects) -> Result<Self> {
         let context = || format!("{}: cannot be read (trainer.data.table)", path.display());
         let bytes = std::fs::read(path).with_context(context)?;

@@ -12,9 +12,6 @@ use std::path::{Path, PathBuf};
 
 /// Makes a key pair: the private key in `file`, which its owner alone can read and git does not take, the public one beside it. Returns
 /// the path of the latter and that of the file that says so to git.
-///
-/// # Errors
-/// Names a file that is there already or cannot be written.
 pub(super) fn make(file: &Path) -> Result<(PathBuf, PathBuf)> {
     if let Some(folder) = file.parent() {
         files::create_folder(folder)?;

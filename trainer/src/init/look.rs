@@ -29,9 +29,6 @@ pub(super) struct Look {
 
 impl Look {
     /// Looks into every folder and at the first bytes of every file.
-    ///
-    /// # Errors
-    /// When the folder is not there, or holds no image.
     pub(super) fn at(folder: &Path) -> Result<Self> {
         let root = folder.canonicalize().with_context(|| format!("{}: no such folder", folder.display()))?;
         ensure!(root.is_dir(), "{}: is not a folder", folder.display());

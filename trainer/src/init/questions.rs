@@ -20,9 +20,6 @@ impl<'a> Questions<'a> {
     }
 
     /// An answer that must be there. `suggestion` is what an empty line means.
-    ///
-    /// # Errors
-    /// When an answer from a file does not fit.
     pub(super) fn required<T>(
         &mut self,
         option: &str,
@@ -47,9 +44,6 @@ impl<'a> Questions<'a> {
     }
 
     /// An answer that may be missing: an empty line is none.
-    ///
-    /// # Errors
-    /// When an answer from a file does not fit.
     pub(super) fn optional<T>(
         &mut self,
         question: &str,
@@ -69,9 +63,6 @@ impl<'a> Questions<'a> {
     }
 
     /// Refuses to go on without what had to be answered.
-    ///
-    /// # Errors
-    /// Names the options.
     pub(super) fn check(&self) -> Result<()> {
         ensure!(
             self.missing.is_empty(),

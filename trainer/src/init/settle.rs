@@ -45,9 +45,6 @@ pub(super) enum Patients {
 }
 
 /// Asks what the command line does not answer.
-///
-/// # Errors
-/// Names every option that is missing.
 pub(super) fn settle(look: &Look, answers: &Answers, questions: &mut Questions) -> Result<Settled> {
     let table = chosen_table(look, answers, questions)?;
     let classes = classes(look, answers, table.as_deref(), questions)?;

@@ -33,9 +33,6 @@ impl FromStr for DeviceChoice {
 
 impl DeviceChoice {
     /// The device, proven to be there.
-    ///
-    /// # Errors
-    /// When a GPU was asked for and cannot be used; the processor never takes its place silently.
     pub fn open(self) -> Result<Device> {
         let Self::Cuda(number) = self else { return Ok(Device::Cpu) };
         // SAFETY: libtorch's own library; its initialisers are those that linking it would have run.
@@ -64,9 +61,6 @@ const SET_FILL: &[u8] = b"_ZN2at7Context39setDeterministicFillUninitializedMemor
 /// CPU's repeat them anyway, with the same number of threads; an operation of which that is not known is then an error.
 /// On a GPU libtorch warns of such an operation, and of a missing `CUBLAS_WORKSPACE_CONFIG`. Other hardware, another
 /// libtorch or another number of threads may round differently all the same.
-///
-/// # Errors
-/// When this libtorch has no deterministic mode.
 pub fn repeat_results(deterministic: bool, device: Device) -> Result<()> {
     Cuda::cudnn_set_benchmark(!deterministic);
     let process = Library::this();

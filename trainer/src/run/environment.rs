@@ -60,9 +60,6 @@ impl Environment {
 }
 
 /// The time, RFC 3339, UTC.
-///
-/// # Errors
-/// When the clock is set beyond the year 9999.
 pub fn now() -> Result<String> {
     Ok(OffsetDateTime::now_utc().replace_nanosecond(0)?.format(&Rfc3339)?)
 }

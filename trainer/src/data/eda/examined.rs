@@ -123,8 +123,6 @@ fn counted(found: &BTreeMap<String, usize>) -> String {
 type Seen<'a> = (&'a Entry, &'a Facts);
 
 impl Examined {
-    /// # Errors
-    /// If a class has no usable image outside the published test split.
     pub fn of(index: &Index, survey: &Survey, config: &Config) -> Result<Self> {
         let seen: Vec<Seen> = index
             .entries

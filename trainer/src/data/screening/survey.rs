@@ -54,9 +54,6 @@ pub struct Survey {
 }
 
 /// Examines every image. What cannot be used is listed, not fatal.
-///
-/// # Errors
-/// When a thread ends early.
 pub fn survey(index: &Index, config: &Config, what: &str) -> Result<Survey> {
     let meter = Meter::new(format!("examining {what}"), index.entries.len());
     // One size and no contrast enhancement, whatever the model takes: figures of two configurations compare.

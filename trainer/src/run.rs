@@ -1,4 +1,4 @@
-//! The run directory: everything that one training run leaves behind, and the names of its files.
+//! The run directory: the results of one training run, and the names of its files.
 
 pub mod allocator;
 pub mod device;
@@ -17,21 +17,20 @@ pub(crate) use place::CONFIG;
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 
-/// What `split` found about the folds.
 pub(crate) const SPLIT: &str = "split.json";
-/// The bundle's folder in a run directory, unless another is named.
+/// Default folder of the bundle in the run directory.
 pub const BUNDLE: &str = "bundle";
 /// Locked while a process trains.
 const LOCK: &str = "training.lock";
 
-/// A directory that belongs to one configuration and one dataset.
+/// Belongs to one configuration and one dataset.
 #[derive(Debug, Clone)]
 pub struct RunDirectory {
     path: PathBuf,
 }
 
 impl RunDirectory {
-    /// Creates it, or finds it again. Git ignores it. As long as nothing was trained in it, it takes another configuration.
+    /// Creates or opens the run. It takes a changed configuration as long as it has no weights. Git ignores the folder.
     pub fn open(path: &Path, config: &Config) -> Result<Self> {
         Self::check_place(path)?;
         files::create_own_folder(path)?;
@@ -47,14 +46,14 @@ impl RunDirectory {
         Ok(run)
     }
 
-    /// Finds it again, whatever it was configured with.
+    /// Opens an existing run without its configuration.
     pub fn found(path: &Path) -> Result<Self> {
         ensure!(path.is_dir(), "{}: no such run", path.display());
-        ensure!(place::is_run(path), "{}: is no run directory", path.display());
+        ensure!(place::is_run(path), "{}: is not a run directory", path.display());
         Ok(Self { path: path.to_owned() })
     }
 
-    /// Refuses a folder that holds other things than a run, such as the images: a run would write its files among them.
+    /// Fails for a folder with other files than a run's, such as images.
     pub fn check_place(path: &Path) -> Result<()> {
         place::check(path)
     }
@@ -64,29 +63,29 @@ impl RunDirectory {
         files::write_json(&self.file(environment::FILE), &Environment::current()?)
     }
 
-    /// Takes a corrected configuration, unless something was trained with the old one.
+    /// Takes a changed configuration if there are no weights yet.
     fn adapt(&self, changes: &[Change], text: &str) -> Result<()> {
         let (file, list) = (self.file(CONFIG), frozen::listed(changes));
         ensure!(
             !self.is_trained(),
-            "{}: the weights in this run were trained with another configuration:\n{list}\nGive these keys their old values to go on, or choose another --run to train with the new ones. All other keys may change",
+            "{}: the weights in this run were trained with another configuration:\n{list}\nRestore the old values of these keys to continue, or choose another --run to train with the new ones. All other keys may change",
             file.display()
         );
         self.ensure_idle()?;
-        say(format!("{}: nothing was trained yet, so the run takes the new values:\n{list}", file.display()));
-        if changes.iter().any(Change::concerns_folds) {
-            self.forget_folds()?;
+        say(format!("{}: the run has no weights yet and takes the new values:\n{list}", file.display()));
+        if changes.iter().any(Change::affects_folds) {
+            self.remove_folds()?;
         }
         self.freeze(text)
     }
 
-    /// Whether weights were trained in it, or a mean of others was put into it.
+    /// Whether the run has weights.
     pub fn is_trained(&self) -> bool {
         self.checkpoint().exists() || self.best_weights().exists()
     }
 
-    /// Removes the folds and what was found about them, to be divided again.
-    pub(crate) fn forget_folds(&self) -> Result<()> {
+    /// Removes the folds and the results of `split`.
+    pub(crate) fn remove_folds(&self) -> Result<()> {
         for file in [self.folds(), self.file(SPLIT)] {
             if file.exists() {
                 std::fs::remove_file(&file)
@@ -96,39 +95,37 @@ impl RunDirectory {
         Ok(())
     }
 
-    /// Marks the run as being trained until the file is closed: its configuration must not change in the first epoch, before
-    /// there is a checkpoint. None where the file system has no locks.
+    /// Marks the run as training until the file is closed, because its configuration must not change before the first
+    /// checkpoint. None if the file system has no locks.
     pub fn training(&self) -> Result<Option<File>> {
         let path = self.file(LOCK);
         let file = File::create(&path).with_context(|| format!("{}: cannot be created", path.display()))?;
-        // Shared: a stalled worker of a search may still hold the lock of a trial that another has taken over.
+        // Shared: a stalled tuning worker may still hold the lock of a trial that another one has taken over.
         Ok(file.try_lock_shared().is_ok().then_some(file))
     }
 
-    /// Refuses while another process trains here.
+    /// Fails while another process trains in this run.
     pub(crate) fn ensure_idle(&self) -> Result<()> {
         let is_held = File::open(self.file(LOCK))
             .is_ok_and(|file| matches!(file.try_lock(), Err(TryLockError::WouldBlock)));
         ensure!(
             !is_held,
-            "{}: another process trains in this run, so its configuration and data cannot change; wait for it or stop it",
+            "{}: another process trains in this run, so its configuration and data cannot change; wait until it ends, or stop it",
             self.path.display()
         );
         Ok(())
     }
 
-    /// A file in it.
     pub fn file(&self, name: &str) -> PathBuf {
         self.path.join(name)
     }
 
-    /// Whether a path lies in it.
     pub fn contains(&self, path: &Path) -> bool {
         let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
         absolute(path).starts_with(absolute(&self.path))
     }
 
-    /// Its own name.
+    /// Name of the folder.
     pub fn name(&self) -> String {
         let name = self
             .path
@@ -138,34 +135,31 @@ impl RunDirectory {
         name.unwrap_or_else(|| self.path.display().to_string())
     }
 
-    /// The frozen folds.
     pub fn folds(&self) -> PathBuf {
         self.file("folds.json")
     }
 
-    /// Where training stands.
     pub fn checkpoint(&self) -> PathBuf {
         self.file("checkpoint.safetensors")
     }
 
-    /// The averaged weights of the best epoch.
+    /// Averaged weights of the best epoch.
     pub fn best_weights(&self) -> PathBuf {
         self.file("best.safetensors")
     }
 
-    /// Writes a figure into the folder `figures`.
     pub fn write_figure(&self, name: &str, content: impl AsRef<[u8]>) -> Result<()> {
         let folder = self.file("figures");
         files::create_folder(&folder)?;
         files::write_atomically(&folder.join(name), content.as_ref())
     }
 
-    /// The bundle's folder, unless another is named.
+    /// Default folder of the bundle.
     pub fn bundle(&self) -> PathBuf {
         self.file(BUNDLE)
     }
 
-    /// The folder of the illustrated report, unless another is named.
+    /// Default folder of the report.
     pub fn report(&self) -> PathBuf {
         self.file("report")
     }

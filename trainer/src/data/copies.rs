@@ -1,11 +1,11 @@
-//! Byte-equal files in several classes, or both inside and outside of the published test split.
+//! Byte-equal files. They must not be in several classes, nor both inside and outside of the published test split.
 
 use super::entry::{Entry, OfficialSplit};
 use super::index::Index;
-use anyhow::{Result, bail};
+use anyhow::{Result, ensure};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Groups of byte-equal files.
+/// Groups of two or more byte-equal files.
 pub fn copies(index: &Index) -> Vec<Vec<&Entry>> {
     let mut by_file: BTreeMap<&str, Vec<&Entry>> = BTreeMap::new();
     for entry in &index.entries {
@@ -16,40 +16,41 @@ pub fn copies(index: &Index) -> Vec<Vec<&Entry>> {
     groups
 }
 
-/// Whether byte-equal files are of several classes.
+/// Whether files are in several classes.
 pub fn contradict(files: &[&Entry]) -> bool {
-    files.iter().map(|entry| entry.class().to_ascii_uppercase()).collect::<BTreeSet<_>>().len() > 1
+    files.iter().map(|entry| entry.class.to_ascii_uppercase()).collect::<BTreeSet<_>>().len() > 1
 }
 
-/// Refuses byte-equal files in several classes, and, where the published test split is the test fold, in it and outside it.
+/// Lists all byte-equal files in several classes and, if the published test split is the test fold, in and outside of it.
 pub fn check(index: &Index, published_test: bool) -> Result<()> {
     let copies = copies(index);
-    let tests = |files: &[&Entry]| {
+    let crosses = |files: &[&Entry]| {
         let is_test = files.iter().map(|entry| entry.split == OfficialSplit::Test).collect::<BTreeSet<_>>();
         published_test && is_test.len() > 1
     };
-    let contradicting: Vec<String> =
-        copies.iter().filter(|files| contradict(files)).map(|files| line(files)).collect();
-    let crossing: Vec<String> = copies.iter().filter(|files| tests(files)).map(|files| line(files)).collect();
-    let mut told = Vec::new();
-    if !contradicting.is_empty() {
-        told.push(format!(
-            "{} times the same file is in several classes: the labels contradict. Find out which label is right and remove the other files:\n{}",
-            contradicting.len(),
-            contradicting.join("\n")
-        ));
-    }
-    if !crossing.is_empty() {
-        told.push(format!(
-            "{} times the same file is in the published test split and outside it: what was trained with tests nothing. Remove one of each:\n{}",
-            crossing.len(),
-            crossing.join("\n")
-        ));
-    }
-    if told.is_empty() { Ok(()) } else { bail!("{}", told.join("\n")) }
+    let list = |fails: &dyn Fn(&[&Entry]) -> bool, advice: &str| {
+        let found: Vec<String> =
+            copies.iter().filter(|files| fails(files)).map(|files| line(files)).collect();
+        (!found.is_empty()).then(|| {
+            format!("{} groups of byte-equal files are {advice}:\n{}", found.len(), found.join("\n"))
+        })
+    };
+    let lists = [
+        list(
+            &contradict,
+            "in several classes: the labels contradict. Find out which label is right and remove the other files",
+        ),
+        list(
+            &crosses,
+            "in the published test split and outside it, so the test would not be independent. Remove one file of each group",
+        ),
+    ];
+    let lists: Vec<String> = lists.into_iter().flatten().collect();
+    ensure!(lists.is_empty(), "{}", lists.join("\n"));
+    Ok(())
 }
 
 fn line(files: &[&Entry]) -> String {
-    let files = files.iter().map(|entry| format!("{} ({})", entry.path, entry.class()));
-    format!("  {}", files.collect::<Vec<_>>().join(", "))
+    let files: Vec<String> = files.iter().map(|entry| format!("{} ({})", entry.path, entry.class)).collect();
+    format!("  {}", files.join(", "))
 }

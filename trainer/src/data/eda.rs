@@ -1,7 +1,7 @@
-//! Exploratory data analysis: properties, quality and label noise of a dataset. The published test split is
-//! counted and searched for duplicates, but its classes are not compared and its images are not scored.
+//! Exploratory data analysis: properties, quality and label noise of a dataset. The published test split is only counted
+//! and searched for duplicates.
 //!
-//! There are two stages, properties of every image and label noise. `eda.json` is written after each.
+//! `eda.json` is written after each of two stages: properties of the images, and label noise.
 
 pub mod examined;
 pub mod label_noise;
@@ -9,7 +9,7 @@ pub mod plots;
 pub mod sheets;
 
 use crate::config::Config;
-use crate::data::count::count_lines;
+use crate::data::count;
 use crate::data::entry::OfficialSplit;
 use crate::data::index::Index;
 use crate::data::patient::PatientRule;
@@ -17,7 +17,7 @@ use crate::data::readable::check_share;
 use crate::data::screening::confounders::{self, Confounder};
 use crate::data::screening::duplicates::{self, Duplicates};
 use crate::data::screening::leakage::Leakage;
-use crate::data::screening::survey::{Survey, survey};
+use crate::data::screening::survey::survey;
 use crate::files;
 use crate::progress::say;
 use crate::run::RunDirectory;
@@ -30,47 +30,44 @@ use std::collections::BTreeMap;
 use tch::Device;
 
 const FILE: &str = "eda.json";
-/// Increased when the content of the file changes for the same data.
+/// Increase it when the content of the file changes for the same data.
 const CONTENT: u32 = 2;
 
-/// `eda.json`.
+/// Content of `eda.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Eda {
     /// Digest of data and configuration.
     pub key: String,
-    /// Digest of the data.
     pub dataset_sha256: String,
-    /// Every usable image.
+    /// The usable images.
     pub images: Examined,
-    /// Files in class folders that the configuration excludes.
+    /// Number of files by excluded class folder.
     pub excluded: BTreeMap<String, usize>,
     /// Files and folders beside the class folders, which are ignored.
     pub passed_over: Vec<String>,
-    /// Unusable images, with the reason.
+    /// Reason by path of images that cannot be used.
     pub unreadable: BTreeMap<String, String>,
-    /// Exact and near duplicates.
     pub duplicates: Duplicates,
-    /// Patients and duplicates in several published splits.
+    /// Between the published splits.
     pub leakage: Leakage,
-    /// The unmodified originals, if the configuration names their folder.
+    /// The images in `export.originals`.
     pub originals: Option<Examined>,
-    /// How files are assigned to patients.
     pub patients: PatientRule,
-    /// Properties that differ between images, and how well each tells the class.
     pub confounders: Vec<Confounder>,
-    /// Labels that cross-validated scores contradict, in train and val; none before the second stage.
+    /// None before the second stage.
     pub label_noise: Option<LabelNoise>,
 }
 
 impl Eda {
-    /// Reads `eda.json`, for whatever data; see `dataset_sha256`.
+    /// Reads `eda.json`, which may be for other data; see `dataset_sha256`.
     pub fn load(run: &RunDirectory) -> Result<Option<Self>> {
         files::read_json(&run.file(FILE))
     }
 }
 
-/// Examines the data, writes `eda.json` and figures, prints the summary.
+/// Writes `eda.json` and figures, and prints a summary. Fails after it has written the properties if more images are
+/// unusable than the configuration allows.
 pub fn eda(config: &Config, index: &Index, run: &RunDirectory, device: Device) -> Result<Eda> {
     let key = key(index, config)?;
     let known = Eda::load(run)?.filter(|known| known.key == key);
@@ -95,7 +92,7 @@ pub fn eda(config: &Config, index: &Index, run: &RunDirectory, device: Device) -
     Ok(found)
 }
 
-/// Everything that the result depends on.
+/// Digest of everything that the result depends on.
 fn key(index: &Index, config: &Config) -> Result<String> {
     let weights = match &config.model.weights {
         Some(file) => Some(sha256_hex(
@@ -157,7 +154,7 @@ fn properties(config: &Config, run: &RunDirectory, index: &Index, key: String) -
 
 fn examine_originals(config: &Config, run: &RunDirectory, root: &std::path::Path) -> Result<Examined> {
     let index = Index::scan_part(root, &config.data)?;
-    let survey: Survey = survey(&index, config, "originals")?;
+    let survey = survey(&index, config, "originals")?;
     check_share(&index, &survey.unreadable, config.data.max_unreadable_share)?;
     run.write_figure("eda-originals.svg", plots::sizes(&index, &survey)?)?;
     Examined::of(&index, &survey, config)
@@ -165,9 +162,7 @@ fn examine_originals(config: &Config, run: &RunDirectory, root: &std::path::Path
 
 fn report(eda: &Eda) {
     let images = &eda.images;
-    for line in count_lines(images.counts.iter().map(|(split, classes)| (split.as_str(), classes))) {
-        say(line);
-    }
+    count::report(&images.counts, String::as_str);
     for (folder, n) in &eda.excluded {
         say(format!("  {folder}: {n} files excluded by trainer.data.classes"));
     }
@@ -181,10 +176,10 @@ fn report(eda: &Eda) {
     ));
     eda.leakage.lines().iter().for_each(say);
     for files in &eda.duplicates.contradicting {
-        say(format!("  the same file in several classes, the labels contradict: {}", files.join(", ")));
+        say(format!("  byte-equal files in several classes, the labels contradict: {}", files.join(", ")));
     }
-    // Every command has printed this already if each file is a patient.
-    if eda.patients.tells_patients() {
+    // Otherwise `Index::of` has printed it.
+    if eda.patients.groups_files() {
         say(eda.patients.statement());
     }
     confounders::lines(&eda.confounders).iter().for_each(say);

@@ -1,25 +1,24 @@
-//! Groups: images that must stay together wherever data is divided, in folds and in cross-validation.
+//! Groups of images that no division into folds may separate.
 
 use super::columns::Column;
 use super::entry::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Images of one patient, and of patients who share a byte-equal file.
+/// Images of one patient, or of patients who share a byte-equal file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Group {
-    /// The label of at least half of its images; a patient who was imaged before and during a pneumonia has both.
+    /// Label of the majority, positive in a tie. A patient imaged before and during a pneumonia has both labels.
     pub positive: bool,
-    /// The class folder of most of the images with that label, the first by name of equals.
+    /// Most frequent class folder of the images with that label.
     pub class: String,
-    /// Its images.
     pub paths: Vec<String>,
-    /// What the table says of most of its images, the first by name of equals.
+    /// Most frequent group by column of the table.
     pub columns: BTreeMap<Column, String>,
 }
 
-/// The groups of these images, in the order of their smallest patients.
+/// Sorted by the smallest patient identifier in the group.
 pub fn groups(entries: &[&Entry]) -> Vec<Group> {
-    // Every patient's smallest connected patient, found by following shared files until nothing changes.
+    // Smallest connected patient of every patient, by label propagation over shared files.
     let mut root: BTreeMap<&str, &str> =
         entries.iter().map(|e| (e.patient.as_str(), e.patient.as_str())).collect();
     let mut by_file: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
@@ -49,7 +48,7 @@ pub fn groups(entries: &[&Entry]) -> Vec<Group> {
 fn group(members: &[&Entry]) -> Group {
     let positive = members.iter().filter(|entry| entry.positive).count() * 2 >= members.len();
     let of_label = members.iter().filter(|entry| entry.positive == positive);
-    let class = most_frequent(of_label.map(|entry| entry.class())).unwrap_or_default();
+    let class = most_frequent(of_label.map(|entry| entry.class.as_str())).unwrap_or_default();
     let column = |column: Column| {
         let values = members.iter().filter_map(|entry| entry.columns.get(&column));
         Some((column, most_frequent(values.map(String::as_str))?.to_owned()))
@@ -62,7 +61,7 @@ fn group(members: &[&Entry]) -> Group {
     }
 }
 
-/// The first by name of those that are there most often.
+/// In a tie, the first in alphabetical order.
 fn most_frequent<'a>(names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     for name in names {

@@ -1,11 +1,10 @@
-//! Strata within a class, by the groups of the table, so that every fold gets its share of each.
+//! Stratification of a class by the columns of the table.
 
 use super::columns::Column;
 use super::groups::Group;
 use std::collections::BTreeMap;
 
-/// Divides the groups of one class by site, then by the other columns, as far as every part keeps at least `fewest` patients. Parts that
-/// would be smaller stay together.
+/// Divides the groups of one class by each column in turn. Strata of fewer than `fewest` groups are merged.
 pub(super) fn strata(groups: Vec<Group>, fewest: usize) -> Vec<Vec<Group>> {
     Column::ALL.into_iter().fold(vec![groups], |strata, column| {
         strata.into_iter().flat_map(|stratum| by(column, stratum, fewest)).collect()
@@ -26,7 +25,7 @@ fn by(column: Column, groups: Vec<Group>, fewest: usize) -> Vec<Vec<Group>> {
     large
 }
 
-/// Patients below which a stratum can miss one of the folds that take these shares.
+/// Smallest stratum of which every fold with one of these shares gets a group.
 pub(super) fn fewest(shares: impl Iterator<Item = f64>) -> usize {
     let smallest = shares.filter(|share| *share > 0.0).fold(f64::INFINITY, f64::min);
     if smallest.is_finite() { (1.0 / smallest).ceil() as usize } else { usize::MAX }

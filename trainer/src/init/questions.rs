@@ -1,32 +1,34 @@
-//! Questions and their answers: on a terminal one after the other, from a file or a pipe line by line, until there are no more lines.
+//! Asks questions on a terminal, or reads one answer per line from a file or a pipe.
 
 use crate::progress::say;
 use anyhow::{Context, Result, ensure};
 use std::io::BufRead;
 
-/// Who answers.
 pub struct Questions<'a> {
     input: &'a mut dyn BufRead,
-    /// Whether a person answers, who can be asked again.
+    /// Whether to ask again after an invalid answer.
     is_terminal: bool,
-    /// Options that would have answered what nobody did.
+    /// Options of the unanswered questions.
     missing: Vec<String>,
 }
 
 impl<'a> Questions<'a> {
-    /// Questions that these lines answer.
     pub fn new(input: &'a mut dyn BufRead, is_terminal: bool) -> Self {
         Self { input, is_terminal, missing: Vec::new() }
     }
 
-    /// An answer that must be there. `suggestion` is what an empty line means.
+    /// `suggestion` is the answer for an empty line. Without an answer, `option` is reported by [`check`](Self::check).
     pub(super) fn required<T>(
         &mut self,
+        given: Option<T>,
         option: &str,
         question: &str,
         suggestion: Option<&str>,
         parse: impl Fn(&str) -> Result<T>,
     ) -> Result<Option<T>> {
+        if given.is_some() {
+            return Ok(given);
+        }
         let shown = suggestion.map_or_else(String::new, |suggestion| format!(" [{suggestion}]"));
         while let Some(line) = self.line(&format!("{question}{shown}"))? {
             let answer = if line.is_empty() { suggestion.unwrap_or_default() } else { &line };
@@ -43,12 +45,16 @@ impl<'a> Questions<'a> {
         Ok(None)
     }
 
-    /// An answer that may be missing: an empty line is none.
+    /// An empty line is no answer.
     pub(super) fn optional<T>(
         &mut self,
+        given: Option<T>,
         question: &str,
         parse: impl Fn(&str) -> Result<T>,
     ) -> Result<Option<T>> {
+        if given.is_some() {
+            return Ok(given);
+        }
         while let Some(line) = self.line(&format!("{question} [not stated]"))? {
             if line.is_empty() {
                 return Ok(None);
@@ -62,17 +68,17 @@ impl<'a> Questions<'a> {
         Ok(None)
     }
 
-    /// Refuses to go on without what had to be answered.
+    /// Fails if a required question was not answered.
     pub(super) fn check(&self) -> Result<()> {
         ensure!(
             self.missing.is_empty(),
-            "not answered: {}. Give these options, or start `cxr-trainer init` on a terminal and answer there",
+            "missing answers: {}. Pass these options, or run `cxr-trainer init` on a terminal and answer there",
             self.missing.join(", ")
         );
         Ok(())
     }
 
-    /// The next line of the answers without its ends; none where there are no more, and then nothing is asked either.
+    /// Prints the question and reads a trimmed line; at the end of the input it does neither.
     fn line(&mut self, question: &str) -> Result<Option<String>> {
         if !self.is_terminal && self.input.fill_buf()?.is_empty() {
             return Ok(None);

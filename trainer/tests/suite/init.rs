@@ -1,4 +1,4 @@
-//! `init`: a folder becomes a configuration that runs, by options or by answers on standard input; what is missing is named.
+//! `init` writes a configuration that runs, from options or from answers on standard input, and names what is missing.
 
 use crate::support::{Workbench, fail, succeed};
 use serde_yaml_ng::Value;
@@ -13,11 +13,11 @@ fn trainer(folder: &Path, subcommand: &str) -> Command {
     command
 }
 
-/// The command with these lines on standard input.
-fn answered(command: &mut Command, lines: &[&str]) -> Output {
+/// Runs the command with these lines on standard input.
+fn with_input(command: &mut Command, lines: &[&str]) -> Output {
     let mut child =
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    // A command that needs no more of them has closed its end.
+    // Fails if the command exits before it has read all lines.
     let _ = child.stdin.take().unwrap().write_all((lines.join("\n") + "\n").as_bytes());
     child.wait_with_output().unwrap()
 }
@@ -26,7 +26,7 @@ fn text(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
-/// 3 class folders with names of their own, 12 patients with two images in each.
+/// Three class folders, each with 12 patients of two images.
 fn radiographs() -> Workbench {
     let workbench = Workbench::new(0, 1);
     for (class, number) in [("Normal", 0), ("Opacity", 1), ("Other", 2)] {
@@ -39,7 +39,7 @@ fn radiographs() -> Workbench {
 }
 
 #[test]
-fn what_is_not_answered_is_named_all_of_it_and_nothing_is_written() {
+fn all_missing_answers_are_named_and_nothing_is_written() {
     let workbench = radiographs();
     let printed = fail(trainer(workbench.path(), "init").arg("data"));
     for expected in [
@@ -59,7 +59,7 @@ fn what_is_not_answered_is_named_all_of_it_and_nothing_is_written() {
 }
 
 #[test]
-fn options_make_a_configuration_that_runs_as_it_is() {
+fn options_alone_make_a_configuration_that_runs() {
     let workbench = radiographs();
     let init = || {
         let mut command = trainer(workbench.path(), "init");
@@ -87,11 +87,11 @@ fn options_make_a_configuration_that_runs_as_it_is() {
     let trainer_section = &config["trainer"];
     assert_eq!(trainer_section["data"]["name"], "O'Neill's ward: 2024");
     assert_eq!(trainer_section["provenance"]["population"], "phantoms");
-    assert!(trainer_section["provenance"]["source"].is_null(), "not stated, and never invented");
+    assert!(trainer_section["provenance"]["source"].is_null(), "null means not stated");
     assert_eq!(trainer_section["export"]["intended_use"]["views"][1], "AP");
     assert!(file.contains("# How to find the patient of a file."), "{file}");
     let printed = fail(&mut init());
-    assert!(printed.contains("is there already"), "{printed}");
+    assert!(printed.contains("cxr.yaml: exists"), "{printed}");
 
     // From any folder.
     let elsewhere = tempfile::tempdir().unwrap();
@@ -101,18 +101,18 @@ fn options_make_a_configuration_that_runs_as_it_is() {
 }
 
 #[test]
-fn answers_on_standard_input_do_the_same_and_a_wrong_one_is_said() {
+fn answers_on_standard_input_make_a_configuration_and_an_invalid_answer_fails() {
     let workbench = radiographs();
-    // An empty line is the suggestion, or "not stated".
+    // An empty line takes the suggestion, or means "not stated".
     let lines = [
         "", "", "exclude", "", "Ward 7", "A test.", "", "PA", "", "a ward", "", "", "", "", "", "", "", "",
         "", "", "",
     ];
-    let output = answered(trainer(workbench.path(), "init").arg("data"), &lines);
+    let output = with_input(trainer(workbench.path(), "init").arg("data"), &lines);
     let printed = text(&output);
     assert!(output.status.success(), "{printed}");
     assert!(
-        printed.contains("What does the class Opacity count as") && printed.contains("[positive]"),
+        printed.contains("Label of the class Opacity: negative, positive or exclude? [positive]"),
         "{printed}"
     );
     let file = std::fs::read_to_string(workbench.path().join("cxr.yaml")).unwrap();
@@ -128,12 +128,12 @@ fn answers_on_standard_input_do_the_same_and_a_wrong_one_is_said() {
     succeed(trainer(workbench.path(), "split").args(["--config", "cxr.yaml"]));
 
     let output =
-        answered(trainer(workbench.path(), "init").args(["data", "--out", "second.yaml"]), &["benign"]);
+        with_input(trainer(workbench.path(), "init").args(["data", "--out", "second.yaml"]), &["benign"]);
     assert!(!output.status.success() && text(&output).contains("is not negative, positive or exclude"));
 }
 
 #[test]
-fn kaggles_layout_with_known_names_needs_no_rule_for_patients() {
+fn kaggle_layout_with_known_file_names_needs_no_rule_for_patients() {
     let workbench = Workbench::new(0, 1);
     for (split, first) in [("train", 0), ("val", 500), ("test", 900)] {
         for i in 0..20 {
@@ -158,7 +158,7 @@ fn kaggles_layout_with_known_names_needs_no_rule_for_patients() {
     ]);
     let printed = succeed(init.args(["--intended-use", "A test.", "--signing-key", "key.pem"]));
     assert!(
-        printed.contains("The file names have a known form")
+        printed.contains("The file names follow a known naming scheme")
             && printed.contains("split into train, val and test"),
         "{printed}"
     );
@@ -167,8 +167,8 @@ fn kaggles_layout_with_known_names_needs_no_rule_for_patients() {
     assert!(printed.contains("no patient, file or near duplicate"), "{printed}");
 }
 
-/// `init` on the folder `data` with every answer but those for classes and patients.
-fn stated(workbench: &Workbench, key: &str) -> Command {
+/// `init` with all required options except classes and patients.
+fn init_without_classes(workbench: &Workbench, key: &str) -> Command {
     let mut init = trainer(workbench.path(), "init");
     init.args(["data", "--name", "Ward 7", "--intended-use", "A test.", "--signing-key", key]);
     init
@@ -178,7 +178,7 @@ const CLASSES: [&str; 6] =
     ["--class", "Normal=negative", "--class", "Opacity=positive", "--class", "Other=exclude"];
 
 #[test]
-fn a_new_key_is_made_where_git_does_not_take_it() {
+fn git_ignores_a_new_signing_key() {
     let workbench = radiographs();
     let git = |arguments: &[&str]| succeed(Command::new("git").current_dir(workbench.path()).args(arguments));
     git(&["init", "--quiet"]);
@@ -186,12 +186,12 @@ fn a_new_key_is_made_where_git_does_not_take_it() {
     std::fs::create_dir(&keys).unwrap();
     std::fs::write(keys.join(".gitignore"), "*.tmp").unwrap();
     let init = |key: &str, out: &str| {
-        let mut init = stated(&workbench, key);
+        let mut init = init_without_classes(&workbench, key);
         succeed(init.args(CLASSES).args(["--patient-pattern", "^ward-([0-9]+)_", "--out", out]))
     };
     let printed = init("keys/site.pem", "cxr.yaml");
     assert!(printed.contains("keys/.gitignore tells git to ignore it"), "{printed}");
-    // A folder that is not there yet, and a key that is made again under the same name.
+    // In a new folder, and again under the same name.
     init("new/folder/site.pem", "second.yaml");
     init("cxr-signing-key.pem", "third.yaml");
     for file in ["site.pem", "site.pub.pem"] {
@@ -200,26 +200,26 @@ fn a_new_key_is_made_where_git_does_not_take_it() {
     init("keys/site.pem", "fourth.yaml");
     assert_eq!(std::fs::read_to_string(keys.join(".gitignore")).unwrap(), "*.tmp\nsite.pem\n");
     git(&["add", "-A"]);
-    let taken = git(&["ls-files"]);
-    assert!(taken.contains("keys/site.pub.pem") && taken.contains("new/folder/.gitignore"), "{taken}");
-    assert!(!taken.contains("site.pem") && !taken.contains("signing-key.pem"), "{taken}");
+    let tracked = git(&["ls-files"]);
+    assert!(tracked.contains("keys/site.pub.pem") && tracked.contains("new/folder/.gitignore"), "{tracked}");
+    assert!(!tracked.contains("site.pem") && !tracked.contains("signing-key.pem"), "{tracked}");
 }
 
 #[test]
-fn what_comes_next_is_a_run_that_is_not_there_and_data_without_a_split_is_explained() {
+fn the_suggested_run_is_new_and_data_without_a_split_is_explained() {
     let workbench = radiographs();
     std::fs::create_dir_all(workbench.path().join("runs/first")).unwrap();
-    let mut init = stated(&workbench, "key.pem");
+    let mut init = init_without_classes(&workbench, "key.pem");
     let printed = succeed(init.args(CLASSES).args(["--patient-pattern", "^ward-([0-9]+)_"]));
     assert!(printed.contains("--run runs/second") && !printed.contains("runs/first"), "{printed}");
-    assert!(printed.contains("no split of its own (the folds are drawn)"), "{printed}");
+    assert!(printed.contains("no published split (all folds are drawn)"), "{printed}");
     assert!(printed.contains("  all ") && !printed.contains("  none "), "{printed}");
     let file = std::fs::read_to_string(workbench.path().join("cxr.yaml")).unwrap();
     assert!(file.contains("--run runs/second"), "{file}");
 }
 
 #[test]
-fn a_table_in_a_folder_without_classes_is_asked_for_with_all_the_rest() {
+fn a_table_in_a_folder_without_classes_is_among_the_missing_answers() {
     let workbench = Workbench::new(0, 1);
     let mut table = "file,patient,label\n".to_owned();
     for i in 0..20 {
@@ -229,7 +229,7 @@ fn a_table_in_a_folder_without_classes_is_asked_for_with_all_the_rest() {
     std::fs::write(workbench.data().join("list.csv"), table).unwrap();
     let printed = fail(trainer(workbench.path(), "init").arg("data").stdin(Stdio::null()));
     for expected in [
-        "not answered: --table '",
+        "missing answers: --table '",
         "list.csv'",
         "--class 'clear=negative'",
         "--class 'opaque=negative'",

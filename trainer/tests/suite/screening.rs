@@ -1,4 +1,4 @@
-//! `eda` and `split` on datasets with planted defects: each is found, named and, where it would spoil a figure, fatal.
+//! `eda` and `split` on datasets with planted defects: each is found and named, and leakage is fatal.
 
 use crate::support::{Workbench, fail, succeed};
 use cxr::phantom::{PhantomSpec, encode_png, generate};
@@ -9,7 +9,7 @@ use jpeg_encoder::{ColorType, Encoder};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-/// Side of the images that are marked, recompressed and resized here.
+/// Side of the images with planted defects.
 const LARGE: u32 = 160;
 
 fn json<T: serde::de::DeserializeOwned>(workbench: &Workbench, file: &str) -> T {
@@ -26,7 +26,7 @@ fn write(workbench: &Workbench, path: &str, bytes: impl AsRef<[u8]>) {
     std::fs::write(path, bytes).unwrap();
 }
 
-/// Nine tenths of the size, as JPEG.
+/// A JPEG file at nine tenths of the size.
 fn recompressed(pixels: &[u8]) -> Vec<u8> {
     let side = LARGE * 9 / 10;
     let small: Vec<u8> = (0..side * side)
@@ -60,7 +60,7 @@ fn flat(n: usize) -> Workbench {
 }
 
 #[test]
-fn a_flat_folder_is_divided_by_patient_and_class_the_same_way_every_time() {
+fn a_flat_folder_is_divided_by_patient_and_class_reproducibly() {
     let workbench = flat(40);
     let printed = fail(&mut workbench.command("split"));
     assert!(printed.contains("TUBERCULOSIS") && printed.contains("trainer.data.classes"), "{printed}");
@@ -145,7 +145,11 @@ fn unreadable_files_are_listed_and_left_out_up_to_the_share_that_is_allowed() {
     }
     let printed = fail(workbench.command("eda").env("CXR_CACHE", workbench.path()));
     assert!(printed.contains("IM-7001-0001.png") && printed.contains("max_unreadable_share"), "{printed}");
-    assert_eq!(json::<Eda>(&workbench, "eda.json").unreadable.len(), 2, "written down before it fails");
+    assert_eq!(
+        json::<Eda>(&workbench, "eda.json").unreadable.len(),
+        2,
+        "eda.json is written before the error"
+    );
     assert!(fail(&mut workbench.command("split")).contains("IM-7001-0001.png"));
 
     workbench.set_data("max_unreadable_share: 0.05");
@@ -155,7 +159,7 @@ fn unreadable_files_are_listed_and_left_out_up_to_the_share_that_is_allowed() {
     let folds: Folds = json(&workbench, "folds.json");
     assert_eq!(folds.unreadable.len(), 2);
     assert_eq!(folds.folds.values().map(Vec::len).sum::<usize>(), 100);
-    // Freezing without `split` finds the same.
+    // `train` without `split` freezes the same folds.
     std::fs::remove_file(workbench.run().join("folds.json")).unwrap();
     let printed = succeed(workbench.command("train").env("CXR_CACHE", workbench.path()));
     assert!(printed.contains("2 images cannot be used"), "{printed}");
@@ -165,7 +169,7 @@ fn unreadable_files_are_listed_and_left_out_up_to_the_share_that_is_allowed() {
 #[test]
 fn eda_finds_every_planted_defect() {
     let workbench = Workbench::new(120, 1);
-    // Labels swapped for a twentieth of a class: patients of their own, with the other class's finding.
+    // Swapped labels: new patients with the finding of the other class, a twentieth of the class.
     let swapped: Vec<String> = (0..6).map(|i| format!("train/NORMAL/IM-{}-0001.png", 6000 + i)).collect();
     for (path, seed) in swapped.iter().zip(7000..) {
         workbench.write_phantom(path, seed, true);
@@ -192,7 +196,7 @@ fn eda_finds_every_planted_defect() {
     assert_eq!(eda.images.properties["NORMAL"].formats["jpeg"], 1);
     assert_eq!(eda.duplicates.exact, [["test/NORMAL/IM-8000-0001.png", "train/NORMAL/IM-7000-0001.png"]]);
     assert_eq!(eda.leakage.exact.len(), 1);
-    // Two phantoms of 64 pixels can be alike by chance, but not as much as a copy.
+    // Phantoms of 64 pixels can be similar by chance, but less than a copy.
     let copies = eda.duplicates.near.iter().filter(|pair| pair.detail_correlation > 0.95).count();
     assert_eq!(copies, 1, "{:?}", eda.duplicates);
     assert_eq!(eda.leakage.near[0].first, "test/NORMAL/IM-8001-0001.jpeg");
@@ -203,12 +207,12 @@ fn eda_finds_every_planted_defect() {
     assert!(defects.bordered >= 1 && defects.marked >= 1, "{defects:?}");
 
     let noise = eda.label_noise.unwrap();
-    // 120 a class, 6 swapped, 5 with other defects; the test split takes no part.
+    // 120 per class, 6 swapped, 5 with other defects; the test split is left out.
     assert_eq!((noise.n, noise.folds), (251, 5));
     if has_weights {
         let suspects: BTreeSet<&str> = noise.suspects.iter().take(12).map(|s| s.path.as_str()).collect();
         let found = swapped.iter().filter(|path| suspects.contains(path.as_str())).count();
-        // How many are found depends on the phantoms that the seed draws (2 to 6 of 6); who is suspected is rarely wrong.
+        // Recall depends on the phantoms (2 to 6 of 6); precision is high.
         assert!(
             found >= 2 && 2 * found >= suspects.len(),
             "{found} of 6 swapped labels among {}: {noise:?}",
@@ -221,7 +225,7 @@ fn eda_finds_every_planted_defect() {
     assert!(succeed(&mut workbench.command("eda")).contains("on file"));
 }
 
-/// Features of random weights know too little to find single wrong labels.
+/// Features of random weights are too weak to find single wrong labels.
 fn use_published_weights(workbench: &Workbench) -> bool {
     let file = real_data().join("weights/mobilenetv2-imagenet.safetensors");
     if !file.exists() {
@@ -259,7 +263,7 @@ fn framed(seed: u64) -> Vec<u8> {
 }
 
 #[test]
-fn the_folds_of_the_published_data_are_those_that_the_default_bundle_was_made_with() {
+fn the_folds_of_the_published_data_are_those_of_the_default_bundle() {
     let root = crate::support::repository();
     let data = real_data();
     if !data.join("kermany224").is_dir() {

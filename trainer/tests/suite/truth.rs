@@ -1,10 +1,9 @@
-//! Card and report of data that is nobody's but the test's: they say what its configuration states and what was measured, and
-//! not one word of another data set.
+//! Card and report state what the configuration and the measurements say, and contain no word about another dataset.
 
 use crate::support::{Workbench, first_phantom};
 use std::path::{Path, PathBuf};
 
-/// Words of data sets that have been used with this program.
+/// Words from datasets that the trainer has been used with.
 const FOREIGN: [&str; 14] = [
     "Kermany",
     "kermany",
@@ -22,7 +21,7 @@ const FOREIGN: [&str; 14] = [
     "224 x 224",
 ];
 
-/// Four class folders, a made-up origin, a use for adults, and gates that a network that has learnt something meets.
+/// Four class folders, invented provenance, an intended use for adults, and gates that any trained network meets.
 pub(crate) fn state_other_provenance(workbench: &Workbench) {
     let train = workbench.data().join("train");
     std::fs::create_dir(train.join("INFILTRATE")).unwrap();
@@ -62,8 +61,8 @@ provenance:
     );
 }
 
-/// What was stated stands in the card and the report, what was not stated is said to be missing, and no foreign word stands in
-/// any text of bundle, report or figures.
+/// Card and report contain all statements and mark missing ones, and no text in bundle, report or figures contains a
+/// foreign word.
 pub(crate) fn expect_own_words_only(workbench: &Workbench, reports: &Path) {
     let bundle = workbench.path().join("bundle");
     let card = std::fs::read_to_string(bundle.join("MODEL_CARD.md")).unwrap();
@@ -97,7 +96,7 @@ pub(crate) fn expect_own_words_only(workbench: &Workbench, reports: &Path) {
     }
     assert!(report.contains("- **Institutions:** not stated"), "{report}");
 
-    // The signature is the one file of random letters.
+    // The signature consists of random letters.
     let files = texts(&bundle).into_iter().filter(|(path, _)| !path.ends_with("signature"));
     let files: Vec<_> = files.chain(texts(reports)).chain(texts(&workbench.run().join("figures"))).collect();
     assert!(files.len() > 20, "{} texts", files.len());
@@ -115,7 +114,7 @@ fn has_word(text: &str, word: &str) -> bool {
     })
 }
 
-/// Every text below a folder.
+/// All UTF-8 files below a folder.
 pub(crate) fn texts(folder: &Path) -> Vec<(PathBuf, String)> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(folder).unwrap() {

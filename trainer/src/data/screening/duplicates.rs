@@ -1,4 +1,4 @@
-//! Duplicates: byte-equal files, and images that are the same radiograph in other bytes.
+//! Duplicates: byte-equal files, and near duplicates, which show the same radiograph in different bytes.
 
 use super::survey::Survey;
 use crate::config::Screening;
@@ -8,40 +8,34 @@ use crate::data::index::Index;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// Two files that hold the same radiograph.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NearPair {
-    /// The first by path.
+    /// `first` sorts before `second`.
     pub first: String,
-    /// The other.
     pub second: String,
-    /// Bits in which their perceptual hashes differ.
+    /// Number of different bits in the perceptual hashes.
     pub hash_distance: u32,
-    /// Correlation of their fine details.
     pub detail_correlation: f64,
-    /// Whether the file names tell one patient.
     pub same_patient: bool,
 }
 
-/// All duplicates of a dataset.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Duplicates {
     /// Groups of byte-equal files.
     pub exact: Vec<Vec<String>>,
-    /// Those of them that are in several classes: their labels contradict.
+    /// Groups of byte-equal files in several classes.
     #[serde(default)]
     pub contradicting: Vec<Vec<String>>,
-    /// Pairs that are equal to the eye; of byte-equal files the first stands for all.
+    /// Of byte-equal files, only the first is compared.
     pub near: Vec<NearPair>,
-    /// Pairs whose hashes were close enough to compare their details.
+    /// Number of pairs with hashes close enough to compare their details.
     pub n_compared: usize,
-    /// Largest correlation among compared pairs that are no duplicates: how far the threshold is from its neighbours.
+    /// Largest correlation of a compared pair below the threshold.
     pub largest_other_correlation: Option<f64>,
 }
 
-/// Finds all duplicates.
 pub fn find(index: &Index, survey: &Survey, screening: &Screening) -> Duplicates {
     let mut first_of: BTreeMap<&str, usize> = BTreeMap::new();
     for (position, entry) in index.entries.iter().enumerate() {

@@ -70,7 +70,7 @@ fn confounder(found: &Confounder) -> serde_json::Value {
         "source": found.source,
         "n_values": found.groups.len(),
         "auc": found.auc,
-        "tells": found.tells(),
+        "tells": found.is_confounder(),
         "one_class": found.one_class().iter().map(OneClass::to_string).collect::<Vec<_>>(),
     })
 }

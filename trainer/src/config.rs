@@ -54,7 +54,6 @@ pub struct Config {
     pub model: Model,
     pub training: Training,
     pub augmentation: Augmentation,
-    /// See [`served_preprocess`](Self::served_preprocess).
     pub stored_jpeg_quality: Option<u8>,
     pub calibration: Calibration,
     pub evaluation: Evaluation,
@@ -189,7 +188,6 @@ fn unstated<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
-/// Names every key whose value is missing.
 fn require(keys: &[(&str, bool)]) -> Result<()> {
     let missing: Vec<&str> = keys.iter().filter(|(_, is_missing)| *is_missing).map(|(key, _)| *key).collect();
     ensure!(

@@ -8,12 +8,10 @@ use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 use std::ops::Range;
 
-/// Width and height of a chart, in pixels.
 const SIZE: (u32, u32) = (640, 440);
 /// The same in a figure with more than [`FEW`] charts.
 const SMALL: (u32, u32) = (420, 300);
 const FEW: usize = 4;
-/// Height of a line of the legend, in pixels.
 const LEGEND_LINE: u32 = 18;
 /// Upper bound of the width of a letter of the legend, in pixels; there is no font to measure.
 const LETTER: u32 = 7;
@@ -43,7 +41,6 @@ pub struct Axes<'a> {
     pub along: Along<'a>,
 }
 
-/// Scale of an x axis.
 #[derive(Debug, Clone, Copy)]
 pub enum Along<'a> {
     Numbers,
@@ -56,14 +53,11 @@ pub enum Along<'a> {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Form {
     Line,
-    /// A line with a mark at each point.
     Marks,
-    /// A thin dashed line.
     Dashes,
     Points,
     /// Filled bars of this width from zero; the point is the upper left corner.
     Bars(f64),
-    /// The outline of such bars.
     Steps(f64),
 }
 
@@ -71,7 +65,6 @@ pub enum Form {
 pub struct Series {
     /// Entry in the legend; empty for none.
     pub name: String,
-    /// `(x, y)`.
     pub points: Vec<(f64, f64)>,
     pub form: Form,
     /// Text above each point; empty for none.
@@ -147,7 +140,6 @@ pub fn top(series: &[Series]) -> f64 {
     1.1 * heights.fold(1e-3, f64::max)
 }
 
-/// A number on an axis, without trailing zeros.
 pub fn tick(value: f64) -> String {
     // Adding zero turns -0 into 0.
     ((value * 1e6).round() / 1e6 + 0.0).to_string()
@@ -179,7 +171,6 @@ fn draw(
         Along::Numbers | Along::Whole => tick(*value),
     };
     let n_labels = match axes.along {
-        // As many as fit next to each other.
         Along::Numbers => (width / 58).clamp(4, 11) as usize,
         // A step below 1 would label fractions.
         Along::Whole => ((x.end - x.start) as usize).clamp(1, 10),
@@ -225,7 +216,6 @@ fn draw(
     Ok(())
 }
 
-/// Corners of the outline of adjacent bars.
 fn outline(points: &[(f64, f64)], width: f64) -> Vec<(f64, f64)> {
     let corners = points.iter().flat_map(|(left, height)| [(*left, *height), (left + width, *height)]);
     let ends = points.first().zip(points.last());
@@ -233,7 +223,6 @@ fn outline(points: &[(f64, f64)], width: f64) -> Vec<(f64, f64)> {
     first.into_iter().chain(corners).chain(last).collect()
 }
 
-/// Entry of a legend.
 struct Key<'a> {
     series: &'a Series,
     colour: RGBColor,
@@ -260,7 +249,6 @@ fn keys<'a>(series: &[(&'a Series, RGBColor)], width: u32) -> Vec<Key<'a>> {
 }
 
 impl Key<'_> {
-    /// Draws a sample of the series and its name.
     fn draw(&self, area: &DrawingArea<SVGBackend, Shift>) -> Result<()> {
         let (left, y) = (self.left as i32, (self.line * LEGEND_LINE + LEGEND_LINE / 2) as i32);
         let (ends, colour) = (vec![(left, y), (left + 20, y)], self.colour);

@@ -67,7 +67,6 @@ const fn part(split: OfficialSplit) -> &'static str {
     }
 }
 
-/// A run directory that does not exist yet.
 fn unused_run() -> String {
     let named = ["first", "second", "third", "fourth", "fifth"].map(str::to_owned);
     let mut runs =

@@ -8,13 +8,11 @@ use std::time::{Duration, Instant};
 /// Interval of progress lines where there is no bar.
 const LINE_INTERVAL: Duration = Duration::from_secs(30);
 
-/// Prints a line.
 pub fn say(line: impl AsRef<str>) {
     // `println!` would panic if the terminal is gone, and end a training run.
     let _ = writeln!(std::io::stdout(), "{}", line.as_ref());
 }
 
-/// Progress over a known number of images.
 #[derive(Debug)]
 pub struct Meter {
     bar: ProgressBar,

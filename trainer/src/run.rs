@@ -18,7 +18,6 @@ use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 
 pub(crate) const SPLIT: &str = "split.json";
-/// Default folder of the bundle in the run directory.
 pub const BUNDLE: &str = "bundle";
 /// Locked while a process trains.
 const LOCK: &str = "training.lock";
@@ -79,7 +78,6 @@ impl RunDirectory {
         self.freeze(text)
     }
 
-    /// Whether the run has weights.
     pub fn is_trained(&self) -> bool {
         self.checkpoint().exists() || self.best_weights().exists()
     }
@@ -125,7 +123,6 @@ impl RunDirectory {
         absolute(path).starts_with(absolute(&self.path))
     }
 
-    /// Name of the folder.
     pub fn name(&self) -> String {
         let name = self
             .path
@@ -143,7 +140,6 @@ impl RunDirectory {
         self.file("checkpoint.safetensors")
     }
 
-    /// Averaged weights of the best epoch.
     pub fn best_weights(&self) -> PathBuf {
         self.file("best.safetensors")
     }

@@ -1,4 +1,4 @@
-//! `trainer.augmentation`: random changes of training images. Ranges are drawn uniformly.
+//! `trainer.augmentation`: random changes of training images.
 
 use anyhow::{Result, ensure};
 use serde::{Deserialize, Serialize};
@@ -7,35 +7,22 @@ use serde::{Deserialize, Serialize};
 #[serde(deny_unknown_fields)]
 pub struct Augmentation {
     pub flip_probability: f64,
-    /// Probability of rotation, translation, scaling and stretching.
     pub warp_probability: f64,
     pub rotation_degrees: f64,
-    /// Largest shift in either direction, as a share of the side.
     pub translation: f64,
     pub scale: [f64; 2],
-    /// Largest absolute value of ln(width / height).
     pub aspect: f64,
-    /// Largest change of the grey level, as a share of white.
     pub brightness: f64,
-    /// Largest relative change of the contrast.
     pub contrast: f64,
-    /// Largest absolute value of ln(gamma).
     pub gamma: f64,
     pub detail_probability: f64,
-    /// Smallest factor of the downscaling whose lost detail is changed.
     pub detail_shrink: f64,
-    /// Range of the factor that multiplies this detail.
     pub detail_gain: [f64; 2],
-    /// Probability that the frame comes from another image.
     pub frame_probability: f64,
-    /// Largest width of the frame, as a share of the side.
     pub frame_width: f64,
-    /// Probability of rectangles over the corners.
     pub occlusion_probability: f64,
-    /// Largest side of a rectangle, as a share of the image's side.
     pub occlusion_side: f64,
     pub letters_probability: f64,
-    /// Largest standard deviation of noise, as a share of white.
     pub noise: f64,
     pub jpeg_probability: f64,
     pub jpeg_quality: [u8; 2],

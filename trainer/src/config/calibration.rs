@@ -8,25 +8,16 @@ use std::path::PathBuf;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Calibration {
-    /// Sensitivity that the operating point must reach on the calibrate fold.
     pub target_sensitivity: f64,
-    /// Sensitivity at the lower end of the review band.
     pub review_sensitivity: f64,
-    /// Specificity at the upper end of the review band.
     pub review_specificity: f64,
-    /// Percentile of the out-of-distribution score above which an image is out of distribution.
     pub ood_percentile: usize,
     pub components: usize,
     pub ood_score: OodScore,
-    /// Folder of images that are not chest radiographs, to measure how many the score recognises.
     pub ood_images: Option<PathBuf>,
-    /// Error rates of the conformal sets.
     pub conformal_alpha: Vec<f64>,
-    /// Folds of the cross-validation that compares calibration methods.
     pub cross_validation_parts: usize,
-    /// Fewest labelled images of each class for `recalibrate`.
     pub recalibration_min_per_class: usize,
-    /// Fewest images of each class in the calibrate fold for `calibrate`.
     pub min_per_class: usize,
 }
 

@@ -13,7 +13,6 @@ pub struct Data {
     /// Empty if not stated.
     #[serde(deserialize_with = "unstated")]
     pub root: PathBuf,
-    /// Folder of decoded pixels. None: in the user's cache folder.
     pub cache: Option<PathBuf>,
     /// Name for people; empty if not stated.
     #[serde(deserialize_with = "unstated")]
@@ -21,16 +20,12 @@ pub struct Data {
     pub layout: Layout,
     /// By class folder; upper and lower case are the same. Empty if not stated.
     pub classes: BTreeMap<String, Label>,
-    /// Regular expression on the path below the class folder; its first group is the patient.
     pub patient_pattern: Option<String>,
     pub select_fraction: f64,
     pub calibrate_fraction: f64,
-    /// Used if the data has no published test split, or with `pool_test`.
     pub test_fraction: f64,
-    /// Pools the published test split with the other images and draws a new test fold.
     pub pool_test: bool,
     pub max_unreadable_share: f64,
-    /// CSV file with the patient and other columns of each file.
     // Skipped if not set, so that runs from before this key existed keep their digest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub table: Option<PathBuf>,

@@ -10,14 +10,10 @@ use std::path::PathBuf;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Evaluation {
-    /// Bootstrap resamples of the patients for each interval.
     pub resamples: usize,
-    /// Ledger of evaluations on the test fold. None: a file beside the run directory.
     pub ledger: Option<PathBuf>,
-    /// False positives, and false negatives, on the contact sheet.
     pub worst_cases: usize,
     pub external: Option<External>,
-    /// By property: a regular expression on the file name whose first group is the subgroup.
     pub name_subgroups: BTreeMap<String, String>,
 }
 

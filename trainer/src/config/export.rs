@@ -9,7 +9,6 @@ use std::path::PathBuf;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Export {
-    /// Folder of the bundle. None: `bundle` in the run directory.
     pub directory: Option<PathBuf>,
     /// Empty if not stated.
     #[serde(deserialize_with = "unstated")]
@@ -17,18 +16,12 @@ pub struct Export {
     pub version: String,
     /// Names of the negative and the positive class. None: see [`Config::labels`](super::Config::labels).
     pub labels: Option<[String; 2]>,
-    /// Bound on the sum of all files.
     pub max_bytes: usize,
     pub signing_key: PathBuf,
-    /// Folder of unprocessed originals of some images, in the layout of the dataset.
     pub originals: Option<PathBuf>,
-    /// Adds an int8 variant.
     pub int8: bool,
-    /// Images of the train fold that calibrate the ranges of the int8 activations.
     pub int8_images: usize,
-    /// Bits of the int8 weights, sign included: 7 or 8.
     pub int8_weight_bits: u32,
-    /// Largest share of images in the select fold whose class int8 may change.
     pub int8_max_flips: f64,
     /// The statement is empty if not stated.
     #[serde(deserialize_with = "unstated")]

@@ -7,25 +7,15 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Gates {
-    /// Fewest images of each label in each fold.
     pub min_images: Option<PerFold>,
-    /// Fewest patients of each label in each fold.
     pub min_patients: Option<PerFold>,
-    /// Smallest lower bound of the 95 % interval of the AUC, on the test fold.
     pub min_auc: Option<f64>,
-    /// Smallest lower bound of the 95 % interval at the operating point, on the select and test folds.
     pub min_sensitivity: Option<f64>,
-    /// Smallest lower bound of the 95 % interval at the operating point, on the select and test folds.
     pub min_specificity: Option<f64>,
-    /// No 95 % interval of the sensitivity on the select and test folds may lie below
-    /// `calibration.target_sensitivity`.
     pub target_sensitivity: bool,
     pub external: ExternalGate,
-    /// Largest loss of AUC by a corruption, at any measured severity.
     pub max_corruption_loss: Option<f64>,
-    /// Largest AUC of a classifier that sees only the border, in either direction.
     pub max_border_auc: Option<f64>,
-    /// Largest loss of AUC when border or corners are exchanged or letters are burned in.
     pub max_shortcut_loss: Option<f64>,
 }
 
@@ -42,9 +32,7 @@ pub struct PerFold {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ExternalGate {
-    /// The verdict depends on the external set.
     pub required: bool,
-    /// Smallest lower bound of the 95 % interval of the AUC.
     pub min_auc: f64,
 }
 

@@ -10,7 +10,6 @@ use std::path::PathBuf;
 #[serde(deny_unknown_fields)]
 pub struct Model {
     pub architecture: Architecture,
-    /// Safetensors file with the weights of the backbone. None: random weights.
     pub weights: Option<PathBuf>,
     pub dropout: f64,
     /// Number of backbone stages, from the input on, whose weights and batch statistics are frozen.

@@ -9,27 +9,19 @@ pub const NOT_STATED: &str = "not stated";
 #[serde(deny_unknown_fields)]
 pub struct Provenance {
     pub source: Option<String>,
-    /// Licence or agreement under which the images are used.
     pub licence: Option<String>,
     pub citation: Option<String>,
     pub population: Option<String>,
     pub institutions: Option<String>,
-    /// Projection, devices, conversion of the files.
     pub acquisition: Option<String>,
-    /// Who labelled the images, and how.
     pub label_method: Option<String>,
-    /// Consent, ethics approval, anonymisation.
     pub consent_or_ethics: Option<String>,
-    /// What the images in `export.originals` are.
     pub originals: Option<String>,
     pub notes: Option<String>,
-    /// Origin of the initial weights.
     pub weights_source: Option<String>,
     pub weights_licence: Option<String>,
-    /// Licence of the trained weights.
     pub model_licence: Option<String>,
     pub contact: Option<String>,
-    /// Known limitations that no metric shows, one sentence each.
     pub limitations: Vec<String>,
 }
 

@@ -6,13 +6,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Screening {
-    /// Images whose perceptual hashes differ in at most this many of 64 bits are compared in detail.
     pub max_hash_distance: u32,
-    /// Correlation of the fine details from which two images are near duplicates.
     pub min_detail_correlation: f64,
-    /// Folds of the cross-validation that estimates the label noise.
     pub label_folds: usize,
-    /// Ridge penalty of the logistic regression in that cross-validation.
     pub label_ridge: f64,
 }
 

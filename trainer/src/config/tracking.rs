@@ -12,25 +12,16 @@ const UNNAMED: &str = "cxr";
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Tracking {
-    /// URL of the MLflow server. None: the local store.
     pub server: Option<String>,
-    /// Folder of the local store.
     pub store: PathBuf,
-    /// Experiment of the runs. Default: the bundle's name.
     #[serde(deserialize_with = "unstated")]
     pub experiment: String,
-    /// Registered model of released bundles. Default: the bundle's name.
     #[serde(deserialize_with = "unstated")]
     pub registered_model: String,
-    /// Alias of the newest registered version.
     pub alias: String,
-    /// Folder in the run directory for events that were not sent yet.
     pub spool: PathBuf,
-    /// Timeout of one request.
     pub request_seconds: u64,
-    /// Time for which a command waits at its end until all events are sent.
     pub flush_seconds: u64,
-    /// Sends results with rows or images of patients too.
     pub patient_level: bool,
 }
 

@@ -19,7 +19,6 @@ pub enum LossKind {
 pub struct Loss {
     pub kind: LossKind,
     pub focal_gamma: f64,
-    /// Share by which targets move towards 0.5.
     pub label_smoothing: f64,
 }
 
@@ -39,28 +38,17 @@ pub struct Training {
     pub batch_size: usize,
     pub loss: Loss,
     pub optimiser: OptimiserKind,
-    /// Epochs at the start that train the classifier only.
     pub head_first_epochs: usize,
-    /// Parameter of the Beta distribution of mixup weights; 0 turns mixup off.
     pub mixup_alpha: f64,
-    /// At the peak of the schedule.
     pub learning_rate: f64,
-    /// Factor of the learning rate from one stage to the stage before it.
     pub layer_decay: f64,
-    /// Share of the steps before the peak learning rate.
     pub warmup_fraction: f64,
     pub weight_decay: f64,
-    /// Largest gradient norm.
     pub gradient_norm: Option<f64>,
-    /// Decay of the weight average per step. None: no average.
     pub average_decay: Option<f64>,
-    /// Epochs without improvement before training stops.
     pub patience: usize,
-    /// Precision of the convolutions.
     pub precision: Precision,
-    /// Threads that load images.
     pub workers: usize,
-    /// Restricts libraries to deterministic algorithms.
     pub deterministic: bool,
 }
 

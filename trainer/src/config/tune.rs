@@ -24,19 +24,13 @@ const FIXED: [&str; 10] = [
 #[serde(deny_unknown_fields)]
 pub struct Tune {
     pub max_trials: usize,
-    /// Epochs after which trials are compared; the last is the length of the schedule.
     pub rungs: Vec<usize>,
-    /// One in this many trials is promoted to the next rung.
     pub reduction_factor: usize,
     pub sampler: Sampler,
-    /// Quasi-random trials before the sampler uses results.
     pub startup_trials: usize,
     pub objective: Objective,
-    /// A trial whose AUC is below the best of its rung by more than this ranks last.
     pub auc_tolerance: f64,
-    /// Processor time of all trials together.
     pub budget_cpu_hours: f64,
-    /// Time without a renewal after which another worker may take the trial.
     pub lease_seconds: f64,
     /// Range by key, without `trainer.`; null removes a key.
     pub space: BTreeMap<String, Option<Range>>,

@@ -29,7 +29,6 @@ pub struct Raw {
     pub overlay: Option<Tensor>,
     /// Noise before scaling, int16 `[N, 1, H, W]`; none if no image has noise.
     pub noise: Option<Tensor>,
-    /// One per image.
     pub variations: Vec<Variation>,
 }
 

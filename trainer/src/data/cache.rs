@@ -22,10 +22,8 @@ use std::path::{Path, PathBuf};
 
 /// Increase it when decoding or preprocessing gives other bytes for the same recipe.
 const FORMAT: u32 = 2;
-/// Chunk size of [`digest`] in bytes.
 const CHUNK: usize = 1 << 20;
 
-/// `<key>.json`.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Sealed {
@@ -41,7 +39,6 @@ pub struct Header {
     width: u32,
     height: u32,
     pixels_sha256: String,
-    /// One per image.
     pub statistics: Vec<ImageStatistics>,
 }
 
@@ -92,7 +89,6 @@ impl Slot {
         create().with_context(|| self.advice())
     }
 
-    /// Turns the completed partial file into the cached one.
     pub fn publish(&self, file: &File, statistics: Vec<ImageStatistics>) -> Result<(Mmap, Header)> {
         let publish = || -> std::io::Result<(Mmap, String)> {
             let written = (map(file)?, digest(file)?);

@@ -7,7 +7,6 @@ use crate::data::index::Index;
 use anyhow::Result;
 use std::collections::BTreeMap;
 
-/// The folds in the order of their use.
 pub const FOLDS: [Fold; 4] = [Fold::Train, Fold::Select, Fold::Calibrate, Fold::Test];
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,7 +60,6 @@ impl Census {
         })
     }
 
-    /// Negative and positive.
     pub fn of_fold(&self, fold: Fold) -> [Count; 2] {
         self.labels.get(&fold).copied().unwrap_or_default()
     }
@@ -70,11 +68,9 @@ impl Census {
         if self.test_is_drawn { "test fold, drawn by patient" } else { "test split of the data" }
     }
 
-    /// The header of [`rows`](Self::rows).
     pub const HEADER: [&'static str; 7] =
         ["class folder", "counts as", "train", "select", "calibrate", "test", "left out"];
 
-    /// One row per class.
     pub fn rows(&self) -> Vec<[String; 7]> {
         let row = |(name, class): (&String, &ClassCensus)| {
             let cell = |fold: Fold| {

@@ -8,7 +8,6 @@ use time::{Date, Duration, Month, OffsetDateTime};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Column {
-    /// Hospital or department.
     Site,
     Sex,
     /// In years; grouped into bands.
@@ -29,7 +28,6 @@ const FIRST_YEAR: i32 = 1895;
 impl Column {
     pub const ALL: [Self; 6] = [Self::Site, Self::Sex, Self::Age, Self::View, Self::Scanner, Self::Date];
 
-    /// Name in the table's header.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Site => "site",
@@ -41,7 +39,6 @@ impl Column {
         }
     }
 
-    /// Name of the property that is grouped.
     pub const fn property(self) -> &'static str {
         match self {
             Self::Date => "year",

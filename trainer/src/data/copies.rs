@@ -16,7 +16,6 @@ pub fn copies(index: &Index) -> Vec<Vec<&Entry>> {
     groups
 }
 
-/// Whether files are in several classes.
 pub fn contradict(files: &[&Entry]) -> bool {
     files.iter().map(|entry| entry.class.to_ascii_uppercase()).collect::<BTreeSet<_>>().len() > 1
 }

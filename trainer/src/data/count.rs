@@ -15,7 +15,6 @@ pub struct Count {
 /// By part of the data and class folder.
 pub type CountTable<K> = BTreeMap<K, BTreeMap<String, Count>>;
 
-/// A [`Count`] in progress.
 #[derive(Debug, Default)]
 pub(super) struct Tally<'a> {
     images: usize,
@@ -44,7 +43,6 @@ pub fn count<'a, K: Ord>(parts: impl IntoIterator<Item = (K, &'a Entry)>) -> Cou
     tallies.into_iter().map(|(part, tallies)| (part, counts(tallies))).collect()
 }
 
-/// Prints one line per part of the data.
 pub fn report<K>(table: &CountTable<K>, name: impl Fn(&K) -> &str) {
     for (part, classes) in table {
         let n: usize = classes.values().map(|count| count.images).sum();

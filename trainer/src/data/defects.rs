@@ -3,7 +3,6 @@
 use anyhow::{Result, bail};
 use std::collections::BTreeMap;
 
-/// Examples per kind in a message.
 const SHOWN: usize = 20;
 
 #[derive(Debug, Default)]
@@ -14,11 +13,9 @@ pub(super) enum Kind {
     Value,
     DuplicateLine,
     LineWithoutFile,
-    /// The file of the line is in no class folder.
     LineOutside,
     FileWithoutLine,
     UnknownLabel,
-    /// The label differs from the class folder.
     Contradiction,
 }
 

@@ -40,16 +40,12 @@ pub struct Eda {
     /// Digest of data and configuration.
     pub key: String,
     pub dataset_sha256: String,
-    /// The usable images.
     pub images: Examined,
-    /// Number of files by excluded class folder.
     pub excluded: BTreeMap<String, usize>,
     /// Files and folders beside the class folders, which are ignored.
     pub passed_over: Vec<String>,
-    /// Reason by path of images that cannot be used.
     pub unreadable: BTreeMap<String, String>,
     pub duplicates: Duplicates,
-    /// Between the published splits.
     pub leakage: Leakage,
     /// The images in `export.originals`.
     pub originals: Option<Examined>,

@@ -22,7 +22,6 @@ use std::path::Path;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Fold {
-    /// Trains the weights.
     Train,
     /// Chooses the epoch.
     Select,

@@ -50,11 +50,8 @@ pub struct Look {
     pub config_sha256: String,
     /// Digest of the weights, or of the bundle's graph.
     pub weights_sha256: String,
-    /// The subcommand.
     pub command: String,
-    /// Purpose of the evaluation.
     pub reason: String,
-    /// Number of images.
     pub n: usize,
     pub auc: f64,
     /// Digest of the images; absent in lines from before there were gates.

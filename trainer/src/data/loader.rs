@@ -53,7 +53,6 @@ pub struct Loader {
     /// Seed of the order and the augmentation.
     pub seed: u64,
     pub batch_size: usize,
-    /// Number of threads.
     pub workers: usize,
 }
 

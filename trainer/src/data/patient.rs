@@ -140,12 +140,10 @@ pub(super) fn unknown(files: &[String], paths: &[&str]) -> anyhow::Error {
     )
 }
 
-/// A key of `trainer.data` as a YAML file.
 fn yaml(key: &str) -> String {
     format!("    trainer:\n      data:\n        {key}")
 }
 
-/// A single-quoted YAML string.
 pub(crate) fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }

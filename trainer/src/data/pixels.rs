@@ -28,7 +28,6 @@ pub struct Pixels {
 }
 
 impl Pixels {
-    /// From the configured cache.
     pub fn of_fold(
         config: &Config,
         index: &Index,
@@ -69,7 +68,6 @@ impl Pixels {
         self.entries.is_empty()
     }
 
-    /// Row-major.
     pub fn image(&self, position: usize) -> &[u8] {
         let n_pixels = (self.size.0 * self.size.1) as usize;
         &self.images[position * n_pixels..(position + 1) * n_pixels]

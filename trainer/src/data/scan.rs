@@ -76,7 +76,6 @@ fn scan(root: &Path, data: &Data, is_whole: bool) -> Result<Index> {
     scan.finish(is_whole)
 }
 
-/// A file before its patient is known.
 struct Found {
     path: String,
     split: OfficialSplit,
@@ -96,7 +95,6 @@ struct Scan<'a> {
     seen: BTreeSet<String>,
     excluded: BTreeMap<String, usize>,
     passed_over: Vec<String>,
-    /// Class folders without a configured label.
     unlisted: BTreeSet<String>,
 }
 
@@ -153,7 +151,6 @@ impl Scan<'_> {
         Ok(())
     }
 
-    /// Finds files whose class is in the table.
     fn labelled(&mut self, prefix: &str, split: OfficialSplit) -> Result<()> {
         for path in files_below(self.root, prefix.trim_end_matches('/'))? {
             let Some(line) = self.line(&path) else {
@@ -265,7 +262,6 @@ impl Scan<'_> {
         self.defects.check(&format!("{} for {}", table.path.display(), self.root.display()))
     }
 
-    /// The patients of the files that were found, in their order.
     fn patients(&self, rule: &PatientRule) -> Result<Vec<String>> {
         let pattern = self.data.patient_pattern()?;
         let patient = |found: &Found| match rule {

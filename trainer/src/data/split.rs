@@ -25,29 +25,21 @@ type Columns = BTreeMap<String, BTreeMap<String, BTreeMap<Fold, usize>>>;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Split {
-    /// [`Folds::digest`] of the folds that were checked.
     pub folds_sha256: String,
     pub dataset_sha256: String,
     pub seed: u64,
-    /// Configuration of the search for near duplicates.
     pub audit: Screening,
-    /// Whether the test fold was drawn from all images, as opposed to the published test split.
     pub test_is_drawn: bool,
     pub counts: CountTable<Fold>,
-    /// Number of files by excluded class folder.
     pub excluded: BTreeMap<String, usize>,
-    /// Files and folders beside the class folders, which are ignored.
     pub passed_over: Vec<String>,
-    /// Reason by path of images that cannot be used.
     pub unreadable: BTreeMap<String, String>,
-    /// Number of pairs that were compared in detail.
     pub n_compared: usize,
     /// Empty if the division succeeded.
     pub leakage: Leakage,
     /// None in files from before the rule was recorded.
     #[serde(default)]
     pub patients: Option<PatientRule>,
-    /// Number of images by column of the table, group and fold.
     #[serde(default)]
     pub columns: Columns,
     #[serde(default)]

@@ -18,7 +18,6 @@ pub(super) struct Table {
     pub(super) path: PathBuf,
     /// Whether the table defines the classes.
     pub(super) has_labels: bool,
-    /// By file.
     pub(super) lines: BTreeMap<String, Line>,
 }
 
@@ -128,9 +127,7 @@ impl Table {
 /// Counts lines as an editor does. The line numbers of the `csv` reader differ for CRLF and for empty lines.
 struct Lines<'a> {
     bytes: &'a [u8],
-    /// Bytes counted so far.
     at: usize,
-    /// Line of the next byte.
     number: u64,
 }
 

@@ -5,18 +5,14 @@ use cxr::lettering;
 /// Side of an image, in pixels.
 pub const TILE: u32 = 224;
 const GAP: u32 = 6;
-/// Height of a line of a label.
 const LINE: u32 = 11;
-/// Height of a label.
 const LABEL: u32 = 2 * LINE + 2;
-/// Letters that fit on a line of a label.
 const LETTERS: usize = TILE as usize / 6;
 
 #[derive(Debug, Clone)]
 pub struct Tile {
     /// `TILE` x `TILE` grey levels, row-major.
     pub pixels: Vec<u8>,
-    /// Two lines below the image.
     pub label: [String; 2],
 }
 

@@ -11,9 +11,7 @@ use std::path::{Path, PathBuf};
 pub(super) struct Inspection {
     pub(super) root: PathBuf,
     pub(super) layout: Layout,
-    /// Number of files by class folder.
     pub(super) classes: BTreeMap<String, usize>,
-    /// Number of files by format.
     pub(super) formats: BTreeMap<&'static str, usize>,
     /// Class folder, and path below it, of every image.
     pub(super) paths: Vec<(String, String)>,
@@ -22,7 +20,6 @@ pub(super) struct Inspection {
 }
 
 impl Inspection {
-    /// Reads the first bytes of every file.
     pub(super) fn of(folder: &Path) -> Result<Self> {
         let root = folder.canonicalize().with_context(|| format!("{}: no such folder", folder.display()))?;
         ensure!(root.is_dir(), "{}: is not a folder", folder.display());

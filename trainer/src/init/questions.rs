@@ -8,7 +8,6 @@ pub struct Questions<'a> {
     input: &'a mut dyn BufRead,
     /// Whether to ask again after an invalid answer.
     is_terminal: bool,
-    /// Options of the unanswered questions.
     missing: Vec<String>,
 }
 
@@ -68,7 +67,6 @@ impl<'a> Questions<'a> {
         Ok(None)
     }
 
-    /// Fails if a required question was not answered.
     pub(super) fn check(&self) -> Result<()> {
         ensure!(
             self.missing.is_empty(),

@@ -13,7 +13,6 @@ use anyhow::{Context, Result, bail, ensure};
 use cxr::metadata::{Modality, View};
 use std::path::{Path, PathBuf};
 
-/// File names to show.
 const EXAMPLES: usize = 5;
 const EACH_FILE: &str = "each-file";
 
@@ -175,7 +174,6 @@ fn classes(
     Ok(classes)
 }
 
-/// The likely label of a class by its name.
 fn suggested(name: &str) -> Option<&'static str> {
     let name = name.to_lowercase();
     let has = |words: &[&str]| words.iter().any(|word| name.contains(word));

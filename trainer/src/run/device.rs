@@ -9,7 +9,6 @@ use tch::{Cuda, Device};
 /// Not linked, so that the program also runs on machines without a GPU.
 const CUDA_LIBRARY: &str = "libtorch_cuda.so";
 
-/// `cpu`, `cuda` or `cuda:N`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DeviceChoice {
     Cpu,

@@ -15,25 +15,19 @@ pub(crate) const FILE: &str = "environment.json";
 /// Content of `environment.json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Environment {
-    /// RFC 3339.
     pub started: String,
-    /// Model and number of hardware threads.
     pub processor: String,
     #[serde(default)]
     pub memory_bytes: Option<u64>,
-    /// Number of CUDA devices.
     #[serde(default)]
     pub cuda_devices: i64,
-    /// Threads of libtorch.
     pub compute_threads: i32,
-    /// Versions of libtorch, Rust and this program.
     pub libraries: BTreeMap<String, String>,
     /// See [`git_commit`].
     pub git_commit: Option<String>,
 }
 
 impl Environment {
-    /// None if there is no file.
     pub fn load(folder: &Path) -> Result<Option<Self>> {
         files::read_json(&folder.join(FILE))
     }

@@ -4,14 +4,11 @@ use anyhow::{Context, Result};
 use serde_json::Value;
 use std::path::Path;
 
-/// A key with different values.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Change {
     /// Path below `trainer`.
     key: String,
-    /// None if the key was not set.
     then: Option<Value>,
-    /// None if the key is not set.
     now: Option<Value>,
 }
 
@@ -57,7 +54,6 @@ fn compare(key: &str, then: Option<&Value>, now: Option<&Value>, changes: &mut V
     changes.push(Change { key: key.to_owned(), then: then.cloned(), now: now.cloned() });
 }
 
-/// One line per change.
 pub(crate) fn listed(changes: &[Change]) -> String {
     let shown = |value: &Option<Value>| value.as_ref().map_or_else(|| "not set".to_owned(), Value::to_string);
     let line = |change: &Change| {

@@ -8,13 +8,10 @@ use serde::{Deserialize, Serialize};
 /// Name in the run directory and in a bundle.
 pub const FILE: &str = "fitness.json";
 
-/// Result of all gates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
-    /// Every gate is met.
     Fit,
-    /// A measured gate is not met.
     NotFit,
     /// No gate is failed, but the data is too small to show that all are met.
     NotEnoughData,
@@ -23,7 +20,6 @@ pub enum Verdict {
 }
 
 impl Verdict {
-    /// Name in the registry.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Fit => "fit",

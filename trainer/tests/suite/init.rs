@@ -1,6 +1,6 @@
 //! `init` writes a configuration that runs, from options or from answers on standard input, and names what is missing.
 
-use crate::support::{Workbench, fail, succeed};
+use crate::support::{Workbench, assert_contains, fail, succeed};
 use serde_yaml_ng::Value;
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -42,17 +42,18 @@ fn radiographs() -> Workbench {
 fn all_missing_answers_are_named_and_nothing_is_written() {
     let workbench = radiographs();
     let printed = fail(trainer(workbench.path(), "init").arg("data"));
-    for expected in [
-        "--class 'Normal=negative' (or positive, or exclude)",
-        "--class 'Other=negative'",
-        "--patient-pattern REGEX, --table FILE or --each-file-is-a-patient",
-        "--name",
-        "--intended-use",
-        "--signing-key",
-        "on a terminal",
-    ] {
-        assert!(printed.contains(expected), "{expected}: {printed}");
-    }
+    assert_contains(
+        &printed,
+        &[
+            "--class 'Normal=negative' (or positive, or exclude)",
+            "--class 'Other=negative'",
+            "--patient-pattern REGEX, --table FILE or --each-file-is-a-patient",
+            "--name",
+            "--intended-use",
+            "--signing-key",
+            "on a terminal",
+        ],
+    );
     assert!(!workbench.path().join("cxr.yaml").exists());
     let printed = fail(trainer(workbench.path(), "init").args(["data", "--class", "Opacities=positive"]));
     assert!(printed.contains("did you mean Opacity?"), "{printed}");
@@ -63,25 +64,15 @@ fn options_alone_make_a_configuration_that_runs() {
     let workbench = radiographs();
     let init = || {
         let mut command = trainer(workbench.path(), "init");
-        command.args([
-            "data",
-            "--class",
-            "NORMAL=negative",
-            "--class",
-            "Opacity=positive",
-            "--class",
-            "Other=exclude",
-        ]);
+        command
+            .args("data --class NORMAL=negative --class Opacity=positive --class Other=exclude".split(' '));
         command.args(["--patient-pattern", "^ward-([0-9]+)_", "--name", "O'Neill's ward: 2024"]);
         command.args(["--intended-use", "A test: nobody's care depends on it.", "--signing-key", "key.pem"]);
         command.args(["--ages", "18-120", "--views", "PA,ap", "--population", "phantoms"]);
         command
     };
     let printed = succeed(&mut init());
-    assert!(
-        printed.contains("key.pub.pem") && printed.contains("cxr-trainer run --config cxr.yaml"),
-        "{printed}"
-    );
+    assert_contains(&printed, &["key.pub.pem", "cxr-trainer run --config cxr.yaml"]);
     let file = std::fs::read_to_string(workbench.path().join("cxr.yaml")).unwrap();
     let config: Value = serde_yaml_ng::from_str(&file).unwrap();
     let trainer_section = &config["trainer"];
@@ -147,20 +138,11 @@ fn kaggle_layout_with_known_file_names_needs_no_rule_for_patients() {
         }
     }
     let mut init = trainer(workbench.path(), "init");
-    init.args([
-        "data",
-        "--class",
-        "NORMAL=negative",
-        "--class",
-        "PNEUMONIA=positive",
-        "--name",
-        "as published",
-    ]);
+    init.args("data --class NORMAL=negative --class PNEUMONIA=positive --name published".split(' '));
     let printed = succeed(init.args(["--intended-use", "A test.", "--signing-key", "key.pem"]));
-    assert!(
-        printed.contains("The file names follow a known naming scheme")
-            && printed.contains("split into train, val and test"),
-        "{printed}"
+    assert_contains(
+        &printed,
+        &["The file names follow a known naming scheme", "split into train, val and test"],
     );
     succeed(trainer(workbench.path(), "eda").args(["--config", "cxr.yaml"]));
     let printed = succeed(trainer(workbench.path(), "split").args(["--config", "cxr.yaml"]));
@@ -228,15 +210,16 @@ fn a_table_in_a_folder_without_classes_is_among_the_missing_answers() {
     }
     std::fs::write(workbench.data().join("list.csv"), table).unwrap();
     let printed = fail(trainer(workbench.path(), "init").arg("data").stdin(Stdio::null()));
-    for expected in [
-        "missing answers: --table '",
-        "list.csv'",
-        "--class 'clear=negative'",
-        "--class 'opaque=negative'",
-        "--name",
-    ] {
-        assert!(printed.contains(expected), "{expected}: {printed}");
-    }
+    assert_contains(
+        &printed,
+        &[
+            "missing answers: --table '",
+            "list.csv'",
+            "--class 'clear=negative'",
+            "--class 'opaque=negative'",
+            "--name",
+        ],
+    );
     assert!(printed.contains("class folders: none (a table"), "{printed}");
     assert!(!printed.contains("has no folders"), "{printed}");
 }

@@ -1,30 +1,20 @@
 //! Common mistakes with own data and run directories. The messages name the place and a fix.
 
-use crate::support::{Workbench, fail, succeed};
+use crate::own_data::named_by_site;
+use crate::support::{Workbench, assert_contains, fail, succeed};
 use std::fmt::Write as _;
 use std::path::Path;
 use std::process::Command;
 
-/// `n` patients of each class with two images, such as `NORMAL/site-100-0.png`.
-fn named_by_site(n: usize) -> Workbench {
-    let workbench = Workbench::new(0, 1);
-    for i in 0..4 * n {
-        let class = if i < 2 * n { "NORMAL" } else { "PNEUMONIA" };
-        let path = format!("{class}/site-{}-{}.png", 100 + i / 2, i % 2);
-        workbench.write_phantom(&path, i as u64, class == "PNEUMONIA");
-    }
-    workbench.set_data("test_fraction: 0.2");
-    workbench
-}
-
 #[test]
 fn a_pattern_that_matches_no_name_gets_advice_for_one_that_does() {
-    let workbench = named_by_site(20);
+    let workbench = named_by_site(40);
     workbench.set_data("patient_pattern: '^case-([0-9]+)'");
     let printed = fail(&mut workbench.command("split"));
-    for expected in ["80 of 80 files", "40 patients in all 80 files", "patient_pattern: '^site-([0-9]+)-'"] {
-        assert!(printed.contains(expected), "{expected}: {printed}");
-    }
+    assert_contains(
+        &printed,
+        &["80 of 80 files", "40 patients in all 80 files", "patient_pattern: '^site-([0-9]+)-'"],
+    );
     assert!(!printed.contains("(.+)"), "each file would be a patient: {printed}");
     workbench.set_data("patient_pattern: '^site-([0-9]+)-'");
     succeed(&mut workbench.command("split"));
@@ -32,7 +22,7 @@ fn a_pattern_that_matches_no_name_gets_advice_for_one_that_does() {
 
 #[test]
 fn files_that_are_not_images_are_reported_as_such() {
-    let workbench = named_by_site(5);
+    let workbench = named_by_site(10);
     workbench.set_data("patient_pattern: '^site-([0-9]+)-'");
     let mut dicom = vec![0; 128];
     dicom.extend_from_slice(b"DICM\x02\0\0\0UL\x04\0");
@@ -40,14 +30,15 @@ fn files_that_are_not_images_are_reported_as_such() {
         std::fs::write(workbench.data().join("NORMAL").join(name), bytes).unwrap();
     }
     let printed = fail(&mut workbench.command("split"));
-    for expected in [
-        "3 files in the class folders are not images",
-        "NORMAL/scan.dcm: is DICOM, which the trainer does not read: export it",
-        "NORMAL/notes.txt: is not a JPEG, PNG or TIFF image",
-        "NORMAL/empty.png: is an empty file",
-    ] {
-        assert!(printed.contains(expected), "{expected}: {printed}");
-    }
+    assert_contains(
+        &printed,
+        &[
+            "3 files in the class folders are not images",
+            "NORMAL/scan.dcm: is DICOM, which the trainer does not read: export it",
+            "NORMAL/notes.txt: is not a JPEG, PNG or TIFF image",
+            "NORMAL/empty.png: is an empty file",
+        ],
+    );
     assert!(!printed.contains("does not match"), "{printed}");
     // An image without a patient is reported as well.
     workbench.write_phantom("NORMAL/walk.png", 900, false);
@@ -82,13 +73,14 @@ fn defects_of_a_table_have_the_line_numbers_of_an_editor() {
     for end in ["\n", "\r\n"] {
         std::fs::write(&file, table(&lines, end)).unwrap();
         let printed = fail(&mut workbench.command("split"));
-        for expected in [
-            "line 3, column date: \"2022-13\", expected a past date",
-            "line 4, column date: \"2999-01-01\"",
-            "line 5, column view: \"LATERAL\", expected PA, AP, LL, RL or nothing",
-        ] {
-            assert!(printed.contains(expected), "{expected}: {printed}");
-        }
+        assert_contains(
+            &printed,
+            &[
+                "line 3, column date: \"2022-13\", expected a past date",
+                "line 4, column date: \"2999-01-01\"",
+                "line 5, column view: \"LATERAL\", expected PA, AP, LL, RL or nothing",
+            ],
+        );
         assert!(printed.contains("3 values do not fit"), "{printed}");
         // Empty lines count.
         std::fs::write(&file, table(&lines, end).replacen(end, &end.repeat(3), 1)).unwrap();
@@ -132,11 +124,7 @@ fn a_folder_with_other_files_is_not_a_run_directory_and_stays_unchanged() {
                 command.args(["--onnxruntime", "lib.so"]);
             }
             let printed = fail(&mut command);
-            assert!(
-                printed.contains("contains files that do not belong to a run")
-                    && printed.contains("--run runs/first"),
-                "{printed}"
-            );
+            assert_contains(&printed, &["contains files that do not belong to a run", "--run runs/first"]);
         }
         assert_eq!(names(&folder), before);
     }
@@ -156,9 +144,7 @@ fn too_few_images_are_reported_with_the_number_that_is_missing_and_the_run_takes
     let workbench = Workbench::new(40, 1);
     let run = |expected: &[&str]| {
         let printed = fail(workbench.command("run").args(["--onnxruntime", "lib.so"]));
-        for expected in expected {
-            assert!(printed.contains(expected), "{expected}: {printed}");
-        }
+        assert_contains(&printed, expected);
     };
     workbench.set("calibration: { min_per_class: 18 }");
     let key = crate::support::repository().join("config/development-signing-key.pem");
@@ -188,7 +174,7 @@ fn track_needs_no_configuration_and_prints_its_destination() {
         track
     };
     let printed = succeed(&mut track(&workbench.run()));
-    assert!(printed.contains("--config FILE") && printed.contains("mlruns"), "{printed}");
+    assert_contains(&printed, &["--config FILE", "mlruns"]);
     assert!(!printed.contains("another configuration"), "{printed}");
     let printed = fail(&mut track(&workbench.data()));
     assert!(printed.contains("is not a run directory"), "{printed}");

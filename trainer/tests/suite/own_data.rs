@@ -1,7 +1,7 @@
 //! Data of other hospitals: other file names, a table, several classes, mistakes. The tests follow the advice in the error
 //! messages literally.
 
-use crate::support::{Workbench, assert_accepted, fail, onnxruntime, succeed};
+use crate::support::{Workbench, assert_accepted, assert_contains, fail, onnxruntime, result, succeed};
 use cxr::bundle::Manifest;
 use cxr_trainer::data::eda::Eda;
 use cxr_trainer::data::folds::{Fold, Folds};
@@ -10,10 +10,6 @@ use cxr_trainer::data::screening::confounders::Source;
 use cxr_trainer::data::split::Split;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
-
-fn json<T: serde::de::DeserializeOwned>(workbench: &Workbench, file: &str) -> T {
-    serde_json::from_slice(&std::fs::read(workbench.run().join(file)).unwrap()).unwrap()
-}
 
 /// Runs all steps and checks the bundle with `verify`, the registry and the service. Returns the report.
 fn bundle_of(workbench: &Workbench, labels: [&str; 2]) -> String {
@@ -28,7 +24,7 @@ fn bundle_of(workbench: &Workbench, labels: [&str; 2]) -> String {
 }
 
 /// `n` patients of two images, such as `NORMAL/site-0153-a.png`; patient 7 has images in both classes.
-fn named_by_site(n: usize) -> Workbench {
+pub(crate) fn named_by_site(n: usize) -> Workbench {
     let workbench = Workbench::new(0, 1);
     for patient in 0..n {
         for (image, letter) in ["a", "b"].into_iter().enumerate() {
@@ -49,20 +45,31 @@ fn advised(printed: &str, key: &str) -> String {
     lines[at - 2..=at].join("\n")
 }
 
+fn assert_patients_in_one_fold(workbench: &Workbench, patient: fn(&str) -> &str) {
+    let folds: Folds = result(workbench, "folds.json");
+    let mut fold_of = BTreeMap::new();
+    for (fold, paths) in &folds.folds {
+        for path in paths {
+            assert_eq!(*fold_of.entry(patient(path)).or_insert(*fold), *fold, "{path}");
+        }
+    }
+}
+
 #[test]
 fn unknown_file_names_need_a_rule_for_patients() {
     let workbench = named_by_site(30);
     let printed = fail(&mut workbench.command("split"));
-    for expected in [
-        "60 of 60 file names follow no known naming scheme",
-        "NORMAL/site-0100-a.png",
-        "30 patients in 60 files",
-        "and 40 more",
-        "each_file_is_a_patient: true",
-        "table: patients.csv",
-    ] {
-        assert!(printed.contains(expected), "{expected}: {printed}");
-    }
+    assert_contains(
+        &printed,
+        &[
+            "60 of 60 file names follow no known naming scheme",
+            "NORMAL/site-0100-a.png",
+            "30 patients in 60 files",
+            "and 40 more",
+            "each_file_is_a_patient: true",
+            "table: patients.csv",
+        ],
+    );
     assert!(!workbench.run().exists(), "nothing is frozen");
 
     // The advice works literally.
@@ -70,16 +77,9 @@ fn unknown_file_names_need_a_rule_for_patients() {
     std::fs::write(&advice, advised(&printed, "patient_pattern: '^site-([0-9]+)-'")).unwrap();
     let printed = succeed(workbench.command("split").arg("--config").arg(&advice));
     assert!(printed.contains("no patient, file or near duplicate is in two folds"), "{printed}");
-    let folds: Folds = json(&workbench, "folds.json");
-    let mut fold_of = BTreeMap::new();
-    for (fold, paths) in &folds.folds {
-        for path in paths {
-            let patient = path.rsplit('/').next().unwrap()[..9].to_owned();
-            assert_eq!(*fold_of.entry(patient).or_insert(*fold), *fold, "{path}");
-        }
-    }
+    assert_patients_in_one_fold(&workbench, |path| &path.rsplit('/').next().unwrap()[..9]);
     assert_eq!(
-        json::<Split>(&workbench, "split.json").patients,
+        result::<Split>(&workbench, "split.json").patients,
         Some(PatientRule::Pattern("^site-([0-9]+)-".to_owned()))
     );
 }
@@ -94,7 +94,7 @@ fn advice_for_a_pattern_that_misses_a_file_works() {
     let advice = workbench.path().join("advice.yaml");
     std::fs::write(&advice, advised(&printed, "patient_pattern: ")).unwrap();
     succeed(workbench.command("split").arg("--config").arg(&advice));
-    let split: Split = json(&workbench, "split.json");
+    let split: Split = result(&workbench, "split.json");
     let n_patients: usize =
         split.counts.values().flat_map(BTreeMap::values).map(|count| count.patients).sum();
     // Patient 7 counts in both classes.
@@ -109,7 +109,7 @@ fn each_file_is_a_patient_only_if_configured_and_every_command_prints_it() {
     assert!(printed.contains("Each file counts as a patient of its own"), "{printed}");
     assert!(printed.contains("no file or near duplicate is in two folds"), "{printed}");
     assert!(!printed.contains("no patient"), "patients were not checked: {printed}");
-    assert_eq!(json::<Split>(&workbench, "split.json").patients, Some(PatientRule::EachFile));
+    assert_eq!(result::<Split>(&workbench, "split.json").patients, Some(PatientRule::EachFile));
     let printed = succeed(&mut workbench.command("train"));
     assert!(printed.contains("Each file counts as a patient of its own"), "{printed}");
     workbench.set_data("patient_pattern: '^site-([0-9]+)-'");
@@ -156,20 +156,13 @@ fn a_table_gives_classes_patients_strata_and_confounders() {
             },
         );
     let printed = succeed(&mut workbench.command("split"));
-    let split: Split = json(&workbench, "split.json");
+    let split: Split = result(&workbench, "split.json");
     assert_eq!(split.patients, Some(PatientRule::Table("table.csv".to_owned())));
     assert_eq!(split.passed_over, ["readme.txt", "table.csv"]);
     let classes: BTreeSet<&String> = split.counts.values().flat_map(BTreeMap::keys).collect();
     assert_eq!(classes.into_iter().collect::<Vec<_>>(), ["NORMAL", "PNEUMONIA", "TUBERCULOSIS"]);
-    let folds: Folds = json(&workbench, "folds.json");
-    let mut fold_of = BTreeMap::new();
-    for (fold, paths) in &folds.folds {
-        for path in paths {
-            let patient = path.rsplit_once('-').unwrap().0.to_owned();
-            assert_eq!(*fold_of.entry(patient).or_insert(*fold), *fold, "{path}");
-        }
-    }
-    assert!(printed.contains("CONFOUNDED") && printed.contains("site (column of the table)"), "{printed}");
+    assert_patients_in_one_fold(&workbench, |path| path.rsplit_once('-').unwrap().0);
+    assert_contains(&printed, &["CONFOUNDED", "site (column of the table)"]);
     let site = split.confounders.iter().find(|found| found.property == "site").unwrap();
     assert!(site.is_confounder() && site.source == Source::Table && site.auc.value > 0.8, "{site:?}");
     assert_eq!(site.groups.values().map(|n| n.negative + n.positive).sum::<usize>(), 120);
@@ -179,22 +172,23 @@ fn a_table_gives_classes_patients_strata_and_confounders() {
 
     let printed = succeed(&mut workbench.command("eda"));
     assert!(printed.contains("site (column of the table)"), "{printed}");
-    let eda: Eda = json(&workbench, "eda.json");
+    let eda: Eda = result(&workbench, "eda.json");
     assert_eq!(eda.images.counts["none"]["TUBERCULOSIS"].patients, 20);
     assert!(eda.confounders.iter().any(|found| found.property == "site" && found.is_confounder()));
 
     let report = bundle_of(&workbench, ["NORMAL", "POSITIVE"]);
-    for expected in [
-        "The data has no split of its own",
-        "| TUBERCULOSIS | positive |",
-        // Each positive class has metrics of its own.
-        "| class | TUBERCULOSIS |",
-        "| site | table | 2 |",
-        "test fold, drawn by patient",
-        "North",
-    ] {
-        assert!(report.contains(expected), "{expected}: {report}");
-    }
+    assert_contains(
+        &report,
+        &[
+            "The data has no split of its own",
+            "| TUBERCULOSIS | positive |",
+            // Each positive class has metrics of its own.
+            "| class | TUBERCULOSIS |",
+            "| site | table | 2 |",
+            "test fold, drawn by patient",
+            "North",
+        ],
+    );
 
     // A dataset with another label is other data.
     let table = std::fs::read_to_string(workbench.data().join("table.csv")).unwrap();
@@ -209,7 +203,7 @@ fn folds_are_stratified_by_site() {
     let (workbench, _) = table_of_three_classes(|patient, _| ["North", "South"][patient / 3 % 2]);
     let printed = succeed(&mut workbench.command("split"));
     assert!(!printed.contains("site (column of the table)"), "{printed}");
-    let split: Split = json(&workbench, "split.json");
+    let split: Split = result(&workbench, "split.json");
     // 10 patients of each class and site; a fold with a share of a fifth gets 3 classes x 2 patients x 2 images of a site.
     for (site, folds) in &split.columns["site"] {
         for fold in [Fold::Select, Fold::Calibrate, Fold::Test] {
@@ -231,24 +225,25 @@ fn all_defects_of_a_table_are_reported_at_once() {
         + "00/image 0-0.png;p0;Normal;F;3;North;2021\nNORMAL/moved.png;p99;Pneumonia;F;3;North;2021\ngone.png;p98;Normal;F;3;North;2021\nNORMAL/short.png;p97\n";
     std::fs::write(workbench.data().join("table.csv"), lines).unwrap();
     let printed = fail(&mut workbench.command("split"));
-    for expected in [
-        "line 8, column sex: \"x\", expected F, M, O or nothing",
-        "line 8, column age: \"six\"",
-        "line 11, column label: \"Pneumothorax\"",
-        "line 122: 00/image 0-0.png, as in line 2",
-        "line 123, column label: PNEUMONIA, in the folder NORMAL",
-        "line 124: gone.png",
-        "line 125: 2 values where the header has 7",
-        "25 files have no line",
-        "new/00.png",
-        "and 5 more",
-    ] {
-        assert!(printed.contains(expected), "{expected}: {printed}");
-    }
+    assert_contains(
+        &printed,
+        &[
+            "line 8, column sex: \"x\", expected F, M, O or nothing",
+            "line 8, column age: \"six\"",
+            "line 11, column label: \"Pneumothorax\"",
+            "line 122: 00/image 0-0.png, as in line 2",
+            "line 123, column label: PNEUMONIA, in the folder NORMAL",
+            "line 124: gone.png",
+            "line 125: 2 values where the header has 7",
+            "25 files have no line",
+            "new/00.png",
+            "and 5 more",
+        ],
+    );
     assert!(!workbench.run().exists());
     std::fs::write(workbench.data().join("table.csv"), "file;patient;labl\na;b;c\n").unwrap();
     let printed = fail(&mut workbench.command("split"));
-    assert!(printed.contains("line 1, column 3") && printed.contains("did you mean label?"), "{printed}");
+    assert_contains(&printed, &["line 1, column 3", "did you mean label?"]);
 }
 
 #[test]
@@ -265,19 +260,20 @@ fn planted_leakage_duplicates_and_other_files_are_named() {
     copy("train/PNEUMONIA/person1_virus_2.png", "train/NORMAL/IM-9001-0001.png");
     copy("train/NORMAL/IM-0003-0006.png", "test/NORMAL/IM-9002-0001.png");
     let printed = fail(&mut workbench.command("split"));
-    for expected in [
-        "2 groups of byte-equal files are in several classes: the labels contradict",
-        "train/NORMAL/IM-0000-0000.png (NORMAL), train/PNEUMONIA/person900_virus_1.png (PNEUMONIA)",
-        "train/NORMAL/IM-9001-0001.png (NORMAL), train/PNEUMONIA/person1_virus_2.png (PNEUMONIA)",
-        "1 groups of byte-equal files are in the published test split and outside it",
-        "test/NORMAL/IM-9002-0001.png",
-    ] {
-        assert!(printed.contains(expected), "{expected}: {printed}");
-    }
+    assert_contains(
+        &printed,
+        &[
+            "2 groups of byte-equal files are in several classes: the labels contradict",
+            "train/NORMAL/IM-0000-0000.png (NORMAL), train/PNEUMONIA/person900_virus_1.png (PNEUMONIA)",
+            "train/NORMAL/IM-9001-0001.png (NORMAL), train/PNEUMONIA/person1_virus_2.png (PNEUMONIA)",
+            "1 groups of byte-equal files are in the published test split and outside it",
+            "test/NORMAL/IM-9002-0001.png",
+        ],
+    );
     assert!(!workbench.run().join("folds.json").exists());
     let printed = succeed(&mut workbench.command("eda"));
     assert!(printed.contains("the labels contradict: train/NORMAL/IM-0000-0000.png"), "{printed}");
-    assert_eq!(json::<Eda>(&workbench, "eda.json").duplicates.contradicting.len(), 2);
+    assert_eq!(result::<Eda>(&workbench, "eda.json").duplicates.contradicting.len(), 2);
 
     for path in [
         "train/PNEUMONIA/person900_virus_1.png",
@@ -293,13 +289,14 @@ fn planted_leakage_duplicates_and_other_files_are_named() {
     write("train/NORMAL/IM-9004-0001.txt", b"a note");
     workbench.write_phantom("train/NORMAL/ward/IM-9005-0001.png", 77_000, false);
     let printed = fail(&mut workbench.command("split"));
-    for expected in [
-        "2 images cannot be used",
-        "train/NORMAL/ward/IM-9003-0001.dcm: is DICOM, which the trainer does not read: export it",
-        "train/NORMAL/IM-9004-0001.txt: is not a JPEG, PNG or TIFF image",
-    ] {
-        assert!(printed.contains(expected), "{expected}: {printed}");
-    }
+    assert_contains(
+        &printed,
+        &[
+            "2 images cannot be used",
+            "train/NORMAL/ward/IM-9003-0001.dcm: is DICOM, which the trainer does not read: export it",
+            "train/NORMAL/IM-9004-0001.txt: is not a JPEG, PNG or TIFF image",
+        ],
+    );
     std::fs::remove_dir_all(workbench.run()).unwrap();
     // A patient in train and in the published test split.
     workbench.set_data("max_unreadable_share: 0.1");
@@ -308,7 +305,7 @@ fn planted_leakage_duplicates_and_other_files_are_named() {
     assert!(printed.contains("patient IM-0005 is in"), "{printed}");
     std::fs::remove_file(workbench.data().join("test/NORMAL/IM-0005-0099.png")).unwrap();
     succeed(&mut workbench.command("split"));
-    let folds: Folds = json(&workbench, "folds.json");
+    let folds: Folds = result(&workbench, "folds.json");
     assert!(folds.folds.values().flatten().any(|path| path == "train/NORMAL/ward/IM-9005-0001.png"));
     assert_eq!(folds.unreadable.len(), 2);
 

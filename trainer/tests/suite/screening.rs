@@ -1,6 +1,6 @@
 //! `eda` and `split` on datasets with planted defects: each is found and named, and leakage is fatal.
 
-use crate::support::{Workbench, fail, succeed};
+use crate::support::{Workbench, assert_contains, fail, result, succeed};
 use cxr::phantom::{PhantomSpec, encode_png, generate};
 use cxr_trainer::data::eda::Eda;
 use cxr_trainer::data::folds::{Fold, Folds};
@@ -11,10 +11,6 @@ use std::path::{Path, PathBuf};
 
 /// Side of the images with planted defects.
 const LARGE: u32 = 160;
-
-fn json<T: serde::de::DeserializeOwned>(workbench: &Workbench, file: &str) -> T {
-    serde_json::from_slice(&std::fs::read(workbench.run().join(file)).unwrap()).unwrap()
-}
 
 fn large(seed: u64) -> Vec<u8> {
     generate(&PhantomSpec { seed, width: LARGE, height: LARGE, opacity: false })
@@ -63,11 +59,11 @@ fn flat(n: usize) -> Workbench {
 fn a_flat_folder_is_divided_by_patient_and_class_reproducibly() {
     let workbench = flat(40);
     let printed = fail(&mut workbench.command("split"));
-    assert!(printed.contains("TUBERCULOSIS") && printed.contains("trainer.data.classes"), "{printed}");
+    assert_contains(&printed, &["TUBERCULOSIS", "trainer.data.classes"]);
     workbench.set_data("test_fraction: 0.2, classes: { TUBERCULOSIS: exclude }");
     let printed = succeed(&mut workbench.command("split"));
     assert!(printed.contains("TUBERCULOSIS: 40 files excluded"), "{printed}");
-    let folds: Folds = json(&workbench, "folds.json");
+    let folds: Folds = result(&workbench, "folds.json");
     let mut seen = BTreeSet::new();
     for (fold, paths) in &folds.folds {
         for class in ["NORMAL", "pneumonia"] {
@@ -80,7 +76,7 @@ fn a_flat_folder_is_divided_by_patient_and_class_reproducibly() {
             assert!(seen.insert(patient.clone()), "{patient} is in two folds");
         }
     }
-    let split: Split = json(&workbench, "split.json");
+    let split: Split = result(&workbench, "split.json");
     assert!(split.test_is_drawn && split.leakage.is_empty());
     assert_eq!(split.counts[&Fold::Train]["NORMAL"].patients, 8);
 
@@ -88,7 +84,7 @@ fn a_flat_folder_is_divided_by_patient_and_class_reproducibly() {
     assert!(printed.contains("nothing has changed"), "{printed}");
     std::fs::remove_dir_all(workbench.run()).unwrap();
     succeed(&mut workbench.command("split"));
-    assert_eq!(json::<Folds>(&workbench, "folds.json"), folds);
+    assert_eq!(result::<Folds>(&workbench, "folds.json"), folds);
 }
 
 #[test]
@@ -96,7 +92,7 @@ fn another_class_can_count_as_negative_and_keeps_its_share() {
     let workbench = flat(40);
     workbench.set_data("test_fraction: 0.2, classes: { TUBERCULOSIS: negative }");
     succeed(&mut workbench.command("split"));
-    let split: Split = json(&workbench, "split.json");
+    let split: Split = result(&workbench, "split.json");
     for counts in split.counts.values() {
         assert_eq!(counts["TUBERCULOSIS"].images, counts["NORMAL"].images);
     }
@@ -107,7 +103,7 @@ fn pooling_the_published_test_split_draws_another_without_breaking_patients() {
     let workbench = Workbench::new(40, 1);
     workbench.set_data("pool_test: true, test_fraction: 0.2");
     succeed(&mut workbench.command("split"));
-    let folds: Folds = json(&workbench, "folds.json");
+    let folds: Folds = result(&workbench, "folds.json");
     assert_eq!(folds.folds.values().map(Vec::len).sum::<usize>(), 100);
     let test = &folds.folds[&Fold::Test];
     assert!(
@@ -122,10 +118,11 @@ fn a_near_duplicate_in_the_test_split_fails_the_split_and_freezes_nothing() {
     write(&workbench, "train/NORMAL/IM-7000-0001.png", encode_png(&large(900_077), LARGE, LARGE));
     write(&workbench, "test/NORMAL/IM-8000-0001.jpeg", recompressed(&large(900_077)));
     let printed = fail(&mut workbench.command("split"));
-    for expected in ["near duplicates", "train/NORMAL/IM-7000-0001.png", "test/NORMAL/IM-8000-0001.jpeg"] {
-        assert!(printed.contains(expected), "{printed}");
-    }
-    let split: Split = json(&workbench, "split.json");
+    assert_contains(
+        &printed,
+        &["near duplicates", "train/NORMAL/IM-7000-0001.png", "test/NORMAL/IM-8000-0001.jpeg"],
+    );
+    let split: Split = result(&workbench, "split.json");
     assert_eq!(split.leakage.near.len(), 1, "{:?}", split.leakage);
     assert!(!workbench.run().join("folds.json").exists());
 
@@ -144,9 +141,9 @@ fn unreadable_files_are_listed_and_left_out_up_to_the_share_that_is_allowed() {
         write(&workbench, &format!("train/NORMAL/IM-700{n}-0001.png"), b"no image");
     }
     let printed = fail(workbench.command("eda").env("CXR_CACHE", workbench.path()));
-    assert!(printed.contains("IM-7001-0001.png") && printed.contains("max_unreadable_share"), "{printed}");
+    assert_contains(&printed, &["IM-7001-0001.png", "max_unreadable_share"]);
     assert_eq!(
-        json::<Eda>(&workbench, "eda.json").unreadable.len(),
+        result::<Eda>(&workbench, "eda.json").unreadable.len(),
         2,
         "eda.json is written before the error"
     );
@@ -156,14 +153,14 @@ fn unreadable_files_are_listed_and_left_out_up_to_the_share_that_is_allowed() {
     std::fs::remove_dir_all(workbench.run()).unwrap();
     let printed = succeed(&mut workbench.command("split"));
     assert!(printed.contains("IM-7001-0001.png: in no fold"), "{printed}");
-    let folds: Folds = json(&workbench, "folds.json");
+    let folds: Folds = result(&workbench, "folds.json");
     assert_eq!(folds.unreadable.len(), 2);
     assert_eq!(folds.folds.values().map(Vec::len).sum::<usize>(), 100);
     // `train` without `split` freezes the same folds.
     std::fs::remove_file(workbench.run().join("folds.json")).unwrap();
     let printed = succeed(workbench.command("train").env("CXR_CACHE", workbench.path()));
     assert!(printed.contains("2 images cannot be used"), "{printed}");
-    assert_eq!(json::<Folds>(&workbench, "folds.json"), folds);
+    assert_eq!(result::<Folds>(&workbench, "folds.json"), folds);
 }
 
 #[test]
@@ -189,7 +186,7 @@ fn eda_finds_every_planted_defect() {
     write(&workbench, "readme.txt", "passed over");
     let has_weights = use_published_weights(&workbench);
     let printed = succeed(&mut workbench.command("eda"));
-    let eda: Eda = json(&workbench, "eda.json");
+    let eda: Eda = result(&workbench, "eda.json");
 
     assert_eq!(eda.passed_over, ["readme.txt"]);
     assert_eq!(eda.images.counts["train"]["PNEUMONIA"].patients, 60);
@@ -200,7 +197,7 @@ fn eda_finds_every_planted_defect() {
     let copies = eda.duplicates.near.iter().filter(|pair| pair.detail_correlation > 0.95).count();
     assert_eq!(copies, 1, "{:?}", eda.duplicates);
     assert_eq!(eda.leakage.near[0].first, "test/NORMAL/IM-8001-0001.jpeg");
-    assert!(printed.contains("LEAKAGE") && printed.contains("IM-8001-0001.jpeg"), "{printed}");
+    assert_contains(&printed, &["LEAKAGE", "IM-8001-0001.jpeg"]);
 
     let defects = eda.images.artefacts["NORMAL"];
     assert_eq!((defects.extreme_exposure, eda.images.artefacts["PNEUMONIA"].extreme_exposure), (1, 0));

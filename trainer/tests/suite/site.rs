@@ -80,12 +80,8 @@ impl Site {
 
     pub(crate) fn git(&self, arguments: &[&str]) -> String {
         let mut git = Command::new("git");
-        git.current_dir(self.repository()).args([
-            "-c",
-            "user.name=Site",
-            "-c",
-            "user.email=site@example.invalid",
-        ]);
+        git.current_dir(self.repository());
+        git.args("-c user.name=Site -c user.email=site@example.invalid".split(' '));
         succeed(git.args(arguments))
     }
 

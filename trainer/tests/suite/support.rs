@@ -165,6 +165,17 @@ pub(crate) fn fail(command: &mut Command) -> String {
     text(&output)
 }
 
+pub(crate) fn assert_contains(text: &str, expected: &[&str]) {
+    for expected in expected {
+        assert!(text.contains(expected), "{expected}: {text}");
+    }
+}
+
+/// Reads a result of the run.
+pub(crate) fn result<T: serde::de::DeserializeOwned>(workbench: &Workbench, file: &str) -> T {
+    serde_json::from_slice(&std::fs::read(workbench.run().join(file)).unwrap()).unwrap()
+}
+
 fn text(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }

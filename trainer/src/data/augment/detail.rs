@@ -64,7 +64,6 @@ pub(super) fn add_noise(images: &Tensor, noise: &Tensor, varied: &[Variation]) -
     noise.to_kind(Kind::Float).g_mul_(&scale).g_add_(images).clamp_(0.0, 255.0)
 }
 
-/// Standard deviation of what [`draw_noise`] draws.
 fn drawn_deviation() -> f64 {
     (4.0 * (256.0f64.powi(2) - 1.0) / 12.0).sqrt()
 }

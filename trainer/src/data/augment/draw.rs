@@ -12,7 +12,6 @@ pub fn generator(seed: u64, epoch: usize, sample: usize) -> ChaCha8Rng {
     rng
 }
 
-/// Augmentation parameters of one image.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Variation {
     pub tone: Tone,
@@ -43,14 +42,11 @@ pub struct Detail {
     pub gain: f64,
 }
 
-/// Marks over the image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Marks {
     /// Rectangles of grey or noise in the corners.
     pub rectangles: bool,
-    /// Number of rows of letters.
     pub letters: u32,
-    /// Seed of position, size and shape.
     pub seed: u64,
     /// Largest side of a rectangle, in thousandths of the image's side.
     pub largest_side: u32,

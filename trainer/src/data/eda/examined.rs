@@ -48,7 +48,6 @@ pub struct Properties {
     pub aspect_ratio: Summary,
     /// File size in bytes.
     pub bytes: Summary,
-    /// Number of distinct image sizes.
     pub n_sizes: usize,
     /// Images by file format.
     pub formats: BTreeMap<String, usize>,
@@ -62,7 +61,6 @@ pub struct Properties {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ArtefactCounts {
-    /// Number of images.
     pub n: usize,
     /// Images with a black or white margin of at least 2 % of a side.
     pub bordered: usize,
@@ -179,17 +177,6 @@ fn properties(seen: &[Seen]) -> Result<Properties> {
         let values: Vec<f64> = seen.iter().map(|(_, facts)| of(facts)).collect();
         Summary::of(&values).context("a class without a usable image")
     };
-    let tally = |of: fn(&Facts) -> &'static str| {
-        let mut counts: BTreeMap<String, usize> = BTreeMap::new();
-        for (_, facts) in seen {
-            *counts.entry(of(facts).to_owned()).or_default() += 1;
-        }
-        counts
-    };
-    let mut bits: BTreeMap<u8, usize> = BTreeMap::new();
-    for (_, facts) in seen {
-        *bits.entry(facts.bits).or_default() += 1;
-    }
     Ok(Properties {
         width: summary(|f| f64::from(f.width))?,
         height: summary(|f| f64::from(f.height))?,
@@ -197,10 +184,18 @@ fn properties(seen: &[Seen]) -> Result<Properties> {
         aspect_ratio: summary(|f| f.statistics.aspect_ratio)?,
         bytes: summary(|f| f.bytes as f64)?,
         n_sizes: seen.iter().map(|(_, f)| (f.width, f.height)).collect::<BTreeSet<_>>().len(),
-        formats: tally(|f| f.format.name()),
-        colours: tally(|f| f.colour.name()),
-        bits,
+        formats: tally(seen, |f| f.format.name().to_owned()),
+        colours: tally(seen, |f| f.colour.name().to_owned()),
+        bits: tally(seen, |f| f.bits),
     })
+}
+
+fn tally<K: Ord>(seen: &[Seen], of: fn(&Facts) -> K) -> BTreeMap<K, usize> {
+    let mut counts = BTreeMap::new();
+    for (_, facts) in seen {
+        *counts.entry(of(facts)).or_default() += 1;
+    }
+    counts
 }
 
 /// Names of [`statistics`].

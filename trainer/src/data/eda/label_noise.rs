@@ -30,12 +30,9 @@ const COMPONENTS: i64 = 256;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LabelNoise {
-    /// Architecture and weights of the network.
     pub features: String,
-    /// Number of images.
     pub n: usize,
     pub folds: usize,
-    /// Of the cross-validated scores.
     pub auc: f64,
     /// Mean log loss in nats.
     pub log_loss: f64,

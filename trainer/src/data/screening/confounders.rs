@@ -13,15 +13,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// Bootstrap resamples of the patients for an interval. Two digits suffice.
 const RESAMPLES: usize = 200;
-/// Folds of the cross-validation by patient.
 const FOLDS: usize = 5;
-/// Quantile bins of a number.
 const BINS: usize = 8;
 /// Lower bound of the AUC's interval from which a property counts as a confounder.
 const MIN_AUC: f64 = 0.7;
 /// Probability by chance below which a value that only one class has is reported.
 const CHANCE: f64 = 0.001;
-/// Groups in one line of output.
 const NAMED: usize = 8;
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -31,7 +28,6 @@ pub struct Confounder {
     pub source: Source,
     /// AUC of the cross-validated share of positives among images with the same value.
     pub auc: Measured,
-    /// By value.
     pub groups: BTreeMap<String, ByClass>,
 }
 
@@ -42,7 +38,6 @@ pub enum Source {
     File,
 }
 
-/// Number of images by label.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ByClass {
@@ -98,12 +93,10 @@ impl Confounder {
     }
 }
 
-/// A value that occurs in one class only.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OneClass<'a> {
     pub property: &'a str,
     pub value: String,
-    /// Number of images.
     pub n: usize,
     pub class: &'static str,
 }
@@ -114,7 +107,6 @@ impl std::fmt::Display for OneClass<'_> {
     }
 }
 
-/// The confounders, for people.
 pub fn lines(found: &[Confounder]) -> Vec<String> {
     let mut lines: Vec<String> =
         found.iter().filter(|one| one.is_confounder()).map(|one| format!("  {}", one.line())).collect();

@@ -14,7 +14,6 @@ pub struct NearPair {
     /// `first` sorts before `second`.
     pub first: String,
     pub second: String,
-    /// Number of different bits in the perceptual hashes.
     pub hash_distance: u32,
     pub detail_correlation: f64,
     pub same_patient: bool,
@@ -23,7 +22,6 @@ pub struct NearPair {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Duplicates {
-    /// Groups of byte-equal files.
     pub exact: Vec<Vec<String>>,
     /// Groups of byte-equal files in several classes.
     #[serde(default)]

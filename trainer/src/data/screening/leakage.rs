@@ -11,9 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 pub struct Leakage {
     /// Paths by patient and part, of patients with images in several parts.
     pub patients: BTreeMap<String, BTreeMap<String, Vec<String>>>,
-    /// Groups of byte-equal files in several parts.
     pub exact: Vec<Vec<String>>,
-    /// Near duplicates in different parts.
     pub near: Vec<NearPair>,
 }
 
@@ -45,7 +43,6 @@ impl Leakage {
         self.patients.is_empty() && self.exact.is_empty() && self.near.is_empty()
     }
 
-    /// One line per finding.
     pub fn lines(&self) -> Vec<String> {
         let patients = self.patients.iter().map(|(patient, parts)| {
             let parts = parts.iter().map(|(part, paths)| format!("{part}: {}", paths.join(", ")));

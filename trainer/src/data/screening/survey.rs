@@ -17,7 +17,6 @@ use cxr::statistics::ImageStatistics;
 use cxr::{AcceptedImage, PreprocessSpec};
 use std::collections::BTreeMap;
 
-/// Properties of one image.
 #[derive(Debug, Clone)]
 pub struct Facts {
     pub width: u32,
@@ -25,9 +24,7 @@ pub struct Facts {
     pub format: Format,
     /// As stored: a JPEG with three equal channels counts as colour.
     pub colour: ColourMode,
-    /// Significant bits per sample.
     pub bits: u8,
-    /// File size.
     pub bytes: usize,
     pub statistics: ImageStatistics,
     /// At 224 x 224 pixels, without keeping the aspect ratio.

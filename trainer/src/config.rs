@@ -22,7 +22,7 @@ pub use data::Data;
 pub use evaluation::Evaluation;
 pub use export::Export;
 pub use gates::Gates;
-pub(crate) use layers::nearest;
+pub(crate) use layers::did_you_mean;
 pub use model::Model;
 pub use provenance::Provenance;
 pub use robustness::Robustness;
@@ -82,7 +82,7 @@ impl Config {
     /// Reads the section `trainer` of config/default.yaml and of `files`; a later file overrides an earlier one.
     /// `data_folder` replaces [`DATA_FOLDER`] in every path.
     pub fn load(files: &[PathBuf], data_folder: Option<&Path>) -> Result<Self> {
-        let mut config: Self = layers::read(files)?;
+        let mut config = layers::read(files)?;
         if let Some(folder) = data_folder {
             let others = [
                 config.data.table.as_mut(),

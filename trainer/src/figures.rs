@@ -16,19 +16,9 @@ const LEGEND_LINE: u32 = 18;
 /// Upper bound of the width of a letter of the legend, in pixels; there is no font to measure.
 const LETTER: u32 = 7;
 /// Colours for the colour-blind (Okabe and Ito 2008), then others.
-const COLOURS: [RGBColor; 12] = [
-    RGBColor(0, 114, 178),
-    RGBColor(213, 94, 0),
-    RGBColor(0, 158, 115),
-    RGBColor(204, 121, 167),
-    RGBColor(230, 159, 0),
-    RGBColor(86, 180, 233),
-    RGBColor(60, 60, 60),
-    RGBColor(150, 100, 50),
-    RGBColor(120, 94, 240),
-    RGBColor(160, 160, 160),
-    RGBColor(220, 38, 127),
-    RGBColor(100, 143, 20),
+const COLOURS: [u32; 12] = [
+    0x0072b2, 0xd55e00, 0x009e73, 0xcc79a7, 0xe69f00, 0x56b4e9, 0x3c3c3c, 0x966432, 0x785ef0, 0xa0a0a0,
+    0xdc267f, 0x648f14,
 ];
 
 #[derive(Debug, Clone, Copy)]
@@ -151,7 +141,8 @@ fn draw(
     (x, y): &(Range<f64>, Range<f64>),
     series: &[Series],
 ) -> Result<()> {
-    let coloured: Vec<(&Series, RGBColor)> = series.iter().zip(COLOURS.into_iter().cycle()).collect();
+    let colours = COLOURS.map(|rgb| RGBColor((rgb >> 16) as u8, (rgb >> 8) as u8, rgb as u8));
+    let coloured: Vec<(&Series, RGBColor)> = series.iter().zip(colours.into_iter().cycle()).collect();
     let (width, height) = area.dim_in_pixel();
     let keys = keys(&coloured, width);
     let n_lines = keys.last().map_or(0, |key| key.line + 1);
@@ -283,7 +274,7 @@ mod tests {
     fn a_legend_stands_below_the_chart_in_as_many_lines_as_it_needs() {
         let series = ["first of the classes", "second", "", "third of the classes"]
             .map(|name| Series::line(name, Vec::new()));
-        let coloured: Vec<_> = series.iter().map(|series| (series, COLOURS[0])).collect();
+        let coloured: Vec<_> = series.iter().map(|series| (series, BLACK)).collect();
         let places = |width| keys(&coloured, width).iter().map(|key| key.line).collect::<Vec<_>>();
         assert_eq!(places(640), [0, 0, 0]);
         assert_eq!(places(400), [0, 0, 1]);

@@ -42,16 +42,18 @@ pub fn csv<const N: usize>(
     Ok(table.into_inner().map_err(csv::IntoInnerError::into_error)?)
 }
 
+pub fn read(path: &Path) -> Result<Vec<u8>> {
+    std::fs::read(path).with_context(|| format!("{}: cannot be read", path.display()))
+}
+
 /// None if there is no file.
 pub fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<Option<T>> {
     if !path.exists() {
         return Ok(None);
     }
-    let bytes = std::fs::read(path).with_context(|| format!("{}: cannot be read", path.display()))?;
-    let value = serde_json::from_slice(&bytes).with_context(|| {
+    serde_json::from_slice(&read(path)?).map(Some).with_context(|| {
         format!("{}: was written by another version; remove it and run the command again", path.display())
-    })?;
-    Ok(Some(value))
+    })
 }
 
 pub fn create_folder(folder: &Path) -> Result<()> {

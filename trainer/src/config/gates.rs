@@ -1,5 +1,6 @@
 //! `trainer.gates`: bounds that a network must meet to be fit for release. Set them before evaluating the test fold.
 
+use super::Config;
 use anyhow::{Result, ensure};
 use serde::{Deserialize, Serialize};
 
@@ -36,11 +37,6 @@ pub struct ExternalGate {
     pub min_auc: f64,
 }
 
-#[derive(Deserialize)]
-struct Defaults {
-    gates: Gates,
-}
-
 impl Gates {
     /// The gates that a verdict needs and that are null.
     pub fn left_out(&self) -> Vec<&'static str> {
@@ -54,9 +50,7 @@ impl Gates {
 
     /// The gates that are looser than in config/default.yaml, whose value is in brackets.
     pub fn looser_than_default(&self) -> Vec<String> {
-        let Ok(default) = super::layers::read::<Defaults>(&[]).map(|defaults| defaults.gates) else {
-            return Vec::new();
-        };
+        let Ok(Config { gates: default, .. }) = Config::load(&[], None) else { return Vec::new() };
         let mut looser = Vec::new();
         let shown = |bound: Option<f64>| bound.map_or_else(|| "null".to_owned(), |bound| bound.to_string());
         // A gate that is not checked is the loosest.
@@ -120,7 +114,7 @@ mod tests {
 
     #[test]
     fn gates_that_ask_for_less_than_the_defaults_are_named_with_both_values() {
-        let default = super::super::layers::read::<Defaults>(&[]).unwrap().gates;
+        let default = Config::load(&[], None).unwrap().gates;
         assert_eq!(default.looser_than_default(), Vec::<String>::new());
         let stricter = Gates { min_auc: Some(0.99), max_border_auc: Some(0.5), ..default.clone() };
         assert_eq!(stricter.looser_than_default(), Vec::<String>::new());

@@ -1,9 +1,9 @@
 //! The layers of the configuration: config/default.yaml, which is compiled in, and the --config files over it. An error
 //! names the file and the key.
 
+use super::Config;
 use anyhow::{Context, Result, anyhow, bail};
 use config::{File, FileFormat};
-use serde::de::DeserializeOwned;
 use serde_yaml_ng::Value;
 use std::path::{Path, PathBuf};
 
@@ -21,7 +21,7 @@ struct Layer<'a> {
     tree: Value,
 }
 
-pub(super) fn read<T: DeserializeOwned>(files: &[PathBuf]) -> Result<T> {
+pub(super) fn read(files: &[PathBuf]) -> Result<Config> {
     let layers = files.iter().map(|file| Layer::read(file)).collect::<Result<Vec<_>>>()?;
     let yaml = |text: &str| File::from_str(text, FileFormat::Yaml);
     let mut builder = config::Config::builder().add_source(yaml(DEFAULT));
@@ -31,7 +31,7 @@ pub(super) fn read<T: DeserializeOwned>(files: &[PathBuf]) -> Result<T> {
     let merged: config::Value = builder.build().and_then(|all| all.get(ROOT)).context("the configuration")?;
     serde_path_to_error::deserialize(merged.clone()).map_err(|error| {
         let key = error.path().to_string();
-        let words = unknown_value::<T>(merged, &key).unwrap_or_else(|| error.inner().to_string());
+        let words = unknown_value(merged, &key).unwrap_or_else(|| error.inner().to_string());
         anyhow!("{}{ROOT}.{key}: {}", place(&layers, &key), in_words(&words))
     })
 }
@@ -51,9 +51,9 @@ fn place(layers: &[Layer], key: &str) -> String {
 }
 
 /// serde_json's message about an unknown variant. It lists the known ones; the message of `config` does not.
-fn unknown_value<T: DeserializeOwned>(merged: config::Value, key: &str) -> Option<String> {
+fn unknown_value(merged: config::Value, key: &str) -> Option<String> {
     let tree: serde_json::Value = merged.try_deserialize().ok()?;
-    let error = serde_path_to_error::deserialize::<_, T>(tree).err()?;
+    let error = serde_path_to_error::deserialize::<_, Config>(tree).err()?;
     let message = error.inner().to_string();
     (error.path().to_string() == key && message.starts_with(VARIANT)).then_some(message)
 }
@@ -83,9 +83,7 @@ impl<'a> Layer<'a> {
         };
         for name in sections.keys().map(|name| name.as_str().unwrap_or_default()) {
             if !SECTIONS.contains(&name) {
-                let meant = nearest(name, SECTIONS)
-                    .map_or_else(String::new, |meant| format!(", did you mean `{meant}`?"));
-                bail!("{file}: unknown section `{name}`{meant}; {ADVICE}");
+                bail!("{file}: unknown section `{name}`{}; {ADVICE}", did_you_mean(name, SECTIONS));
             }
         }
         match self.tree.get(ROOT) {
@@ -111,10 +109,7 @@ fn in_words(message: &str) -> String {
         let list = list.split(" for key `").next().unwrap_or(list);
         list.split('`').skip(1).step_by(2).map(str::to_owned).collect()
     };
-    let meant = |name: &str, known: &[String]| {
-        nearest(name, known.iter().map(String::as_str))
-            .map_or_else(String::new, |meant| format!(", did you mean `{meant}`?"))
-    };
+    let meant = |name: &str, known: &[String]| did_you_mean(name, known.iter().map(String::as_str));
     if let Some((unknown, known)) = named(VARIANT) {
         let known = names(known);
         return format!("`{unknown}` is not one of {}{}", known.join(", "), meant(unknown, &known));
@@ -127,8 +122,12 @@ fn in_words(message: &str) -> String {
     }
 }
 
+pub(crate) fn did_you_mean<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> String {
+    nearest(name, known).map_or_else(String::new, |meant| format!(", did you mean `{meant}`?"))
+}
+
 /// The known name closest to a misspelt one, if they differ in at most half of its letters.
-pub(crate) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let name = name.to_lowercase();
     let close =
         known.into_iter().map(|known| (strsim::damerau_levenshtein(&name, &known.to_lowercase()), known));

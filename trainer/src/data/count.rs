@@ -4,6 +4,7 @@ use crate::data::entry::Entry;
 use crate::progress::say;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Display;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -51,4 +52,9 @@ pub fn report<K>(table: &CountTable<K>, name: impl Fn(&K) -> &str) {
         let classes = classes.iter().map(of_class).collect::<Vec<_>>().join(", ");
         say(format!("  {:<10} {n:>6} images: {classes}", name(part)));
     }
+}
+
+/// Such as "png 110, jpeg 3".
+pub(crate) fn listed<K: Display>(counts: &BTreeMap<K, usize>) -> String {
+    counts.iter().map(|(name, n)| format!("{name} {n}")).collect::<Vec<_>>().join(", ")
 }

@@ -21,7 +21,7 @@ use crate::data::screening::survey::survey;
 use crate::files;
 use crate::progress::say;
 use crate::run::RunDirectory;
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use cxr::bundle::sha256_hex;
 use examined::Examined;
 use label_noise::LabelNoise;
@@ -90,16 +90,10 @@ pub fn eda(config: &Config, index: &Index, run: &RunDirectory, device: Device) -
 
 /// Digest of everything that the result depends on.
 fn key(index: &Index, config: &Config) -> Result<String> {
-    let weights = match &config.model.weights {
-        Some(file) => Some(sha256_hex(
-            &std::fs::read(file).with_context(|| format!("{}: cannot be read", file.display()))?,
-        )),
-        None => None,
-    };
-    let originals = match originals(config) {
-        Some(root) => Some(Index::scan_part(root, &config.data)?.digest()),
-        None => None,
-    };
+    let weights = config.model.weights.as_deref().map(files::read).transpose()?;
+    let weights = weights.map(|bytes| sha256_hex(&bytes));
+    let originals = originals(config).map(|root| Index::scan_part(root, &config.data)).transpose()?;
+    let originals = originals.map(|index| index.digest());
     let part = (CONTENT, index.digest(), originals, weights, config.training_part(), config.audit);
     Ok(sha256_hex(&serde_json::to_vec(&part)?))
 }
@@ -126,10 +120,7 @@ fn properties(config: &Config, run: &RunDirectory, index: &Index, key: String) -
     for (name, sheet) in sheets::findings(index, &survey, &duplicates, config)? {
         run.write_figure(name, sheet)?;
     }
-    let originals = match originals(config) {
-        Some(root) => Some(examine_originals(config, run, root)?),
-        None => None,
-    };
+    let originals = originals(config).map(|root| examine_originals(config, run, root)).transpose()?;
     let found = Eda {
         key,
         dataset_sha256: index.digest(),

@@ -1,6 +1,7 @@
 //! The ledger of evaluations on the test fold: JSON lines, append-only.
 
 use crate::config::Evaluation;
+use crate::files;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use std::fs::OpenOptions;
@@ -96,8 +97,7 @@ pub fn read(ledger: &Path) -> Result<Vec<Look>> {
     if !ledger.exists() {
         return Ok(Vec::new());
     }
-    let text =
-        std::fs::read_to_string(ledger).with_context(|| format!("{}: cannot be read", ledger.display()))?;
+    let text = String::from_utf8(files::read(ledger)?).with_context(|| ledger.display().to_string())?;
     let parse = |line| serde_json::from_str(line).with_context(|| format!("{}: {line}", ledger.display()));
     text.lines().filter(|line| !line.trim().is_empty()).map(parse).collect()
 }
@@ -110,7 +110,7 @@ mod tests {
     fn runs_that_lie_side_by_side_share_the_looks_at_the_same_images() {
         let folder = tempfile::tempdir().unwrap();
         let (first, second) = (folder.path().join("runs/first"), folder.path().join("runs/second"));
-        let config = Evaluation { ledger: None, ..evaluation() };
+        let config = crate::config::Config::load(&[], None).unwrap().evaluation;
         let look = |run: &str, time: &str, images: Option<&str>| Look {
             time: time.to_owned(),
             run: run.to_owned(),
@@ -139,11 +139,5 @@ mod tests {
         assert_eq!(rules, format!("/.gitignore\n/{FILE}\n"));
         assert_eq!(beside(Path::new("first")), Path::new(""));
         assert_eq!(beside(Path::new("runs/first/")), Path::new("runs"));
-    }
-
-    fn evaluation() -> Evaluation {
-        let defaults = include_str!("../../../config/default.yaml");
-        let defaults: serde_yaml_ng::Value = serde_yaml_ng::from_str(defaults).unwrap();
-        serde_yaml_ng::from_value(defaults["trainer"]["evaluation"].clone()).unwrap()
     }
 }

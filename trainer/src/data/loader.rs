@@ -62,12 +62,13 @@ impl Loader {
         self.pixels.len() / self.batch_size
     }
 
-    pub fn epoch(&self, epoch: usize) -> Batches {
+    /// The batches of an epoch. The threads take turns, so the order does not depend on their speed.
+    pub fn epoch(&self, epoch: usize) -> impl Iterator<Item = Result<Batch>> + use<> {
         let mut order: Vec<usize> = (0..self.pixels.len()).collect();
         order.shuffle(&mut generator(self.seed, epoch, ORDER));
         let order = Arc::new(order);
         let n_workers = self.workers;
-        let workers = (0..n_workers)
+        let workers: Vec<Receiver<Batch>> = (0..n_workers)
             .map(|worker| {
                 let (sender, receiver) = sync_channel(PREFETCH);
                 let (loader, order) = (self.clone(), Arc::clone(&order));
@@ -83,7 +84,9 @@ impl Loader {
                 receiver
             })
             .collect();
-        Batches { workers, next: 0, end: self.n_batches() }
+        (0..self.n_batches()).map(move |batch| {
+            workers[batch % n_workers].recv().map_err(|_| anyhow!("a loader thread stopped early"))
+        })
     }
 
     /// Prepares a batch in the calling thread.
@@ -113,25 +116,4 @@ fn equalise(images: &Tensor, spec: &ClaheSpec) -> Result<Tensor> {
     Ok(Tensor::from_data_size(&pixels, &images.size(), Kind::Uint8)
         .to_device(images.device())
         .to_kind(Kind::Float))
-}
-
-/// The batches of an epoch. The threads take turns, so the order does not depend on their speed.
-#[derive(Debug)]
-pub struct Batches {
-    workers: Vec<Receiver<Batch>>,
-    next: usize,
-    end: usize,
-}
-
-impl Iterator for Batches {
-    type Item = Result<Batch>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        if self.next == self.end {
-            return None;
-        }
-        let received = self.workers[self.next % self.workers.len()].recv();
-        self.next += 1;
-        Some(received.map_err(|_| anyhow!("a loader thread stopped early")))
-    }
 }

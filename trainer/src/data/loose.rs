@@ -1,7 +1,8 @@
 //! Images outside of the dataset, decoded as in the service; images that the service would reject are listed separately.
 
 use super::recipe::Recipe;
-use anyhow::{Context, Result};
+use crate::files;
+use anyhow::Result;
 use cxr::image::ColourMode;
 use cxr::metadata::AcquisitionMetadata;
 use cxr::statistics::ImageStatistics;
@@ -38,10 +39,7 @@ impl Loose {
         let size = (recipe.preprocess.width, recipe.preprocess.height);
         let mut loose = Self { images: Vec::new(), refused: Vec::new(), size };
         for path in paths {
-            let file = root.join(path);
-            let bytes =
-                std::fs::read(&file).with_context(|| format!("{}: cannot be read", file.display()))?;
-            match prepare(path, &bytes, recipe) {
+            match prepare(path, &files::read(&root.join(path))?, recipe) {
                 Ok(image) => loose.images.push(image),
                 Err(rejection) => {
                     loose.refused.push(Refused { path: path.clone(), reason: rejection.reason.code() });

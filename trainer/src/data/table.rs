@@ -2,7 +2,7 @@
 
 use super::columns::Column;
 use super::defects::{Defects, Kind};
-use crate::config::nearest;
+use crate::config::did_you_mean;
 use anyhow::{Context, Result, bail, ensure};
 use csv::{ReaderBuilder, StringRecord, Trim};
 use std::collections::{BTreeMap, BTreeSet};
@@ -164,11 +164,10 @@ impl Head {
         for (at, name) in head.iter().enumerate() {
             let name = name.trim_start_matches('\u{feff}').to_lowercase();
             if !known().any(|known| known == name) {
-                let meant = nearest(&name, known())
-                    .map_or_else(String::new, |meant| format!(", did you mean {meant}?"));
                 bail!(
-                    "{file}: line 1, column {}: unknown column {name:?}{meant}; the columns are {COLUMNS}",
-                    at + 1
+                    "{file}: line 1, column {}: unknown column {name:?}{}; the columns are {COLUMNS}",
+                    at + 1,
+                    did_you_mean(&name, known())
                 );
             }
             ensure!(

@@ -1,6 +1,7 @@
 //! Inspects a folder of radiographs before it has a configuration.
 
 use crate::config::data::Layout;
+use crate::data::count::listed;
 use crate::data::entry::OfficialSplit;
 use crate::data::scan::{files_below, head, list};
 use anyhow::{Context, Result, ensure};
@@ -55,11 +56,7 @@ impl Inspection {
     }
 
     pub(super) fn describe(&self) -> String {
-        let counts = |counts: &mut dyn Iterator<Item = (&str, usize)>| {
-            counts.map(|(name, n)| format!("{name} {n}")).collect::<Vec<_>>().join(", ")
-        };
-        let formats = counts(&mut self.formats.iter().map(|(name, n)| (*name, *n)));
-        let classes = counts(&mut self.classes.iter().map(|(name, n)| (name.as_str(), *n)));
+        let (formats, classes) = (listed(&self.formats), listed(&self.classes));
         let layout = if self.layout == Layout::Kaggle {
             "split into train, val and test"
         } else {

@@ -5,6 +5,7 @@ use anyhow::{Context, Result, anyhow};
 use ed25519_dalek::SigningKey;
 use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
 use ed25519_dalek::pkcs8::{EncodePrivateKey, EncodePublicKey, KeypairBytes};
+use regex::Regex;
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -50,14 +51,8 @@ pub(super) fn make(file: &Path) -> Result<(PathBuf, PathBuf)> {
 fn ignore(file: &Path) -> Result<PathBuf> {
     let gitignore = file.with_file_name(".gitignore");
     let name = file.file_name().unwrap_or_default().to_string_lossy();
-    let mut line = String::new();
-    for character in name.chars() {
-        // Escape what git reads as a pattern.
-        if matches!(character, '\\' | '*' | '?' | '[' | '!' | '#') {
-            line.push('\\');
-        }
-        line.push(character);
-    }
+    // Escape what git reads as a pattern.
+    let line = Regex::new(r"[\\*?\[!#]")?.replace_all(&name, r"\$0");
     let mut text = match std::fs::read_to_string(&gitignore) {
         Ok(text) => text,
         Err(error) if error.kind() == ErrorKind::NotFound => String::new(),

@@ -29,19 +29,14 @@ impl<'a> Questions<'a> {
             return Ok(given);
         }
         let shown = suggestion.map_or_else(String::new, |suggestion| format!(" [{suggestion}]"));
-        while let Some(line) = self.line(&format!("{question}{shown}"))? {
-            let answer = if line.is_empty() { suggestion.unwrap_or_default() } else { &line };
-            let parsed =
-                if answer.is_empty() { Err(anyhow::anyhow!("an answer is needed")) } else { parse(answer) };
-            match parsed {
-                Ok(value) => return Ok(Some(value)),
-                Err(error) if self.is_terminal => say(format!("{error:#}")),
-                Err(_) if answer.is_empty() => break,
-                Err(error) => return Err(error).with_context(|| format!("{question} {answer:?}")),
-            }
+        let answer = self.ask(&format!("{question}{shown}"), suggestion.unwrap_or_default(), |answer| {
+            ensure!(!answer.is_empty(), "an answer is needed");
+            parse(answer)
+        })?;
+        if answer.is_none() {
+            self.missing.push(option.to_owned());
         }
-        self.missing.push(option.to_owned());
-        Ok(None)
+        Ok(answer)
     }
 
     /// An empty line is no answer.
@@ -54,14 +49,24 @@ impl<'a> Questions<'a> {
         if given.is_some() {
             return Ok(given);
         }
-        while let Some(line) = self.line(&format!("{question} [not stated]"))? {
-            if line.is_empty() {
-                return Ok(None);
-            }
-            match parse(&line) {
+        let parse = |answer: &str| if answer.is_empty() { Ok(None) } else { parse(answer).map(Some) };
+        Ok(self.ask(&format!("{question} [not stated]"), "", parse)?.flatten())
+    }
+
+    /// Asks until an answer is valid. From a file, an invalid answer is an error, and an empty one is none.
+    fn ask<T>(
+        &mut self,
+        question: &str,
+        suggestion: &str,
+        parse: impl Fn(&str) -> Result<T>,
+    ) -> Result<Option<T>> {
+        while let Some(line) = self.line(question)? {
+            let answer = if line.is_empty() { suggestion } else { &line };
+            match parse(answer) {
                 Ok(value) => return Ok(Some(value)),
                 Err(error) if self.is_terminal => say(format!("{error:#}")),
-                Err(error) => return Err(error).with_context(|| format!("{question} {line:?}")),
+                Err(_) if answer.is_empty() => break,
+                Err(error) => return Err(error).with_context(|| format!("{question} {answer:?}")),
             }
         }
         Ok(None)

@@ -4,7 +4,7 @@ use super::answers::{Answers, Statements, ages, label, modality, view};
 use super::inspection::Inspection;
 use super::questions::Questions;
 use crate::config::data::{Label, grouped};
-use crate::config::nearest;
+use crate::config::did_you_mean;
 use crate::data::guess::{Guess, guess};
 use crate::data::patient::known;
 use crate::data::table;
@@ -154,8 +154,7 @@ fn classes(
     };
     for (given, _) in &answers.classes {
         if !names.iter().any(|name| name.eq_ignore_ascii_case(given)) {
-            let meant = nearest(given, names.iter().map(String::as_str));
-            let meant = meant.map_or_else(String::new, |meant| format!(", did you mean {meant}?"));
+            let meant = did_you_mean(given, names.iter().map(String::as_str));
             bail!("--class {given}: the data has no such class{meant}; its classes are {}", names.join(", "));
         }
     }

@@ -56,7 +56,7 @@ fn all_missing_answers_are_named_and_nothing_is_written() {
     );
     assert!(!workbench.path().join("cxr.yaml").exists());
     let printed = fail(trainer(workbench.path(), "init").args(["data", "--class", "Opacities=positive"]));
-    assert!(printed.contains("did you mean Opacity?"), "{printed}");
+    assert!(printed.contains("did you mean `Opacity`?"), "{printed}");
 }
 
 #[test]

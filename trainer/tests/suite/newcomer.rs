@@ -43,8 +43,10 @@ fn files_that_are_not_images_are_reported_as_such() {
     // An image without a patient is reported as well.
     workbench.write_phantom("NORMAL/walk.png", 900, false);
     let printed = fail(&mut workbench.command("split"));
-    assert!(printed.contains("NORMAL/notes.txt: is not a JPEG, PNG or TIFF image"), "{printed}");
-    assert!(printed.contains("does not match 1 of 21 files"), "{printed}");
+    assert_contains(
+        &printed,
+        &["NORMAL/notes.txt: is not a JPEG, PNG or TIFF image", "does not match 1 of 21 files"],
+    );
 }
 
 /// A table with one image per patient, each with a view and a date.

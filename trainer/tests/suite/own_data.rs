@@ -106,8 +106,10 @@ fn each_file_is_a_patient_only_if_configured_and_every_command_prints_it() {
     let workbench = named_by_site(30);
     workbench.set_data("each_file_is_a_patient: true");
     let printed = succeed(&mut workbench.command("split"));
-    assert!(printed.contains("Each file counts as a patient of its own"), "{printed}");
-    assert!(printed.contains("no file or near duplicate is in two folds"), "{printed}");
+    assert_contains(
+        &printed,
+        &["Each file counts as a patient of its own", "no file or near duplicate is in two folds"],
+    );
     assert!(!printed.contains("no patient"), "patients were not checked: {printed}");
     assert_eq!(result::<Split>(&workbench, "split.json").patients, Some(PatientRule::EachFile));
     let printed = succeed(&mut workbench.command("train"));
@@ -243,7 +245,7 @@ fn all_defects_of_a_table_are_reported_at_once() {
     assert!(!workbench.run().exists());
     std::fs::write(workbench.data().join("table.csv"), "file;patient;labl\na;b;c\n").unwrap();
     let printed = fail(&mut workbench.command("split"));
-    assert_contains(&printed, &["line 1, column 3", "did you mean label?"]);
+    assert_contains(&printed, &["line 1, column 3", "did you mean `label`?"]);
 }
 
 #[test]

@@ -40,17 +40,9 @@ fn rows_and_images_of_patients_stay_in_the_run_unless_configured() {
     let _alone = Site::tracking();
     let run = site.run();
     // The run directory contains the identifiers, so the search can find them.
-    for file in [
-        "folds.json",
-        "split.json",
-        "eda.json",
-        "calibration.json",
-        "consistency.json",
-        "explain.json",
-        "evaluation-external.json",
-        "scores-test.csv",
-        "worst-test.csv",
-    ] {
+    let files = "folds.json split.json eda.json calibration.json consistency.json \
+        explain.json evaluation-external.json scores-test.csv worst-test.csv";
+    for file in files.split(' ') {
         assert!(!traces(&std::fs::read(run.join(file)).unwrap()).is_empty(), "{file} has no identifier");
     }
     for folder in ["runs/mlruns", "runs/first/tracking", "runs/first/bundle"] {

@@ -2,12 +2,14 @@
 
 use crate::support::{Workbench, assert_contains, fail, result, succeed};
 use cxr::phantom::{PhantomSpec, encode_png, generate};
+use cxr_trainer::config::Config;
 use cxr_trainer::data::eda::Eda;
-use cxr_trainer::data::folds::{Fold, Folds};
+use cxr_trainer::data::folds::{Fold, Folds, Shares};
+use cxr_trainer::data::index::Index;
 use cxr_trainer::data::split::Split;
 use jpeg_encoder::{ColorType, Encoder};
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// Side of the images with planted defects.
 const LARGE: u32 = 160;
@@ -269,28 +271,9 @@ fn the_folds_of_the_published_data_are_those_of_the_default_bundle() {
     }
     let manifest = std::fs::read(root.join("models/default/bundle.json")).unwrap();
     let manifest: serde_json::Value = serde_json::from_slice(&manifest).unwrap();
-    let folds = default_folds(&root, &data);
+    let config = Config::load(&[root.join("config/kermany.yaml")], Some(&data)).unwrap();
+    let index = Index::scan(&config.data.root, &config.data).unwrap();
+    let shares = Shares::of(&index, &config.data).unwrap();
+    let folds = Folds::divide(&index, &shares, config.seed, BTreeMap::default()).unwrap();
     assert_eq!(folds.digest().unwrap(), manifest["training"]["split_sha256"].as_str().unwrap());
-}
-
-fn default_folds(root: &Path, data: &Path) -> Folds {
-    use cxr_trainer::config::{Data, data::Label, data::Layout};
-    use cxr_trainer::data::{folds::Shares, index::Index};
-    let data = Data {
-        root: data.join("kermany224"),
-        cache: None,
-        name: root.display().to_string(),
-        layout: Layout::Auto,
-        classes: [("NORMAL".to_owned(), Label::Negative), ("PNEUMONIA".to_owned(), Label::Positive)].into(),
-        patient_pattern: None,
-        select_fraction: 0.1,
-        calibrate_fraction: 0.1,
-        test_fraction: 0.1,
-        pool_test: false,
-        max_unreadable_share: 0.01,
-        table: None,
-        each_file_is_a_patient: false,
-    };
-    let index = Index::scan(&data.root, &data).unwrap();
-    Folds::divide(&index, &Shares::of(&index, &data).unwrap(), 42, BTreeMap::default()).unwrap()
 }

@@ -2,7 +2,7 @@
 //! predict the class.
 
 use crate::config::Config;
-use crate::data::count::{CountTable, count};
+use crate::data::count::{CountTable, count, listed};
 use crate::data::entry::{Entry, OfficialSplit};
 use crate::data::index::Index;
 use crate::data::screening::confounders::measured_auc;
@@ -100,12 +100,6 @@ impl fmt::Display for Shortcut {
     }
 }
 
-/// Such as "png 110, jpeg 3".
-fn counted(found: &BTreeMap<String, usize>) -> String {
-    let texts: Vec<String> = found.iter().map(|(what, n)| format!("{what} {n}")).collect();
-    texts.join(", ")
-}
-
 type Seen<'a> = (&'a Entry, &'a Facts);
 
 impl Examined {
@@ -152,8 +146,8 @@ impl Examined {
                 p.aspect_ratio.median,
                 p.aspect_ratio.min,
                 p.aspect_ratio.max,
-                counted(&p.formats),
-                counted(&p.colours)
+                listed(&p.formats),
+                listed(&p.colours)
             ));
         }
         for (class, a) in &self.artefacts {

@@ -52,7 +52,7 @@ impl Confounder {
 
     /// Values of the table that occur in one class only, beyond chance. Such a value determines the class, even if the
     /// AUC of the property is low.
-    pub fn one_class(&self) -> Vec<OneClass<'_>> {
+    pub fn one_class(&self) -> Vec<String> {
         if self.source != Source::Table {
             return Vec::new();
         }
@@ -65,10 +65,10 @@ impl Confounder {
                 (n, 0) => (negative / all, n, "negative"),
                 _ => return None,
             };
-            (share.powi(i32::try_from(n).unwrap_or(i32::MAX)) < CHANCE).then(|| (value.clone(), n, class))
+            (share.powi(i32::try_from(n).unwrap_or(i32::MAX)) < CHANCE)
+                .then(|| format!("all {n} images of {} {value} are {class}", self.property))
         };
-        let found = self.groups.iter().filter_map(only);
-        found.map(|(value, n, class)| OneClass { property: &self.property, value, n, class }).collect()
+        self.groups.iter().filter_map(only).collect()
     }
 
     pub fn line(&self) -> String {
@@ -90,20 +90,6 @@ impl Confounder {
             self.auc.value,
             groups.join(", ")
         )
-    }
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OneClass<'a> {
-    pub property: &'a str,
-    pub value: String,
-    pub n: usize,
-    pub class: &'static str,
-}
-
-impl std::fmt::Display for OneClass<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "all {} images of {} {} are {}", self.n, self.property, self.value, self.class)
     }
 }
 
@@ -265,7 +251,7 @@ mod tests {
             groups: groups.map(|(value, n)| (value.to_owned(), n)).into(),
         };
         let expected = "all 45 images of site East are positive";
-        assert_eq!(site.one_class().iter().map(OneClass::to_string).collect::<Vec<_>>(), [expected]);
+        assert_eq!(site.one_class(), [expected]);
         let printed = lines(std::slice::from_ref(&site));
         assert!(printed[0].contains("CONFOUNDED") && printed[1].contains(expected), "{printed:?}");
         site.groups.insert("East".to_owned(), by(1, 44));

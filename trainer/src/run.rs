@@ -4,7 +4,6 @@ pub mod allocator;
 pub mod device;
 pub mod environment;
 pub(crate) mod frozen;
-mod place;
 pub mod verdict;
 
 use crate::config::Config;
@@ -13,14 +12,18 @@ use crate::progress::say;
 use crate::run::environment::Environment;
 use anyhow::{Context, Result, ensure};
 use frozen::Change;
-pub(crate) use place::CONFIG;
+use serde_yaml_ng::Value;
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 
+/// The keys that the weights depend on.
+pub(crate) const CONFIG: &str = "config.yaml";
 pub(crate) const SPLIT: &str = "split.json";
 pub const BUNDLE: &str = "bundle";
 /// Locked while a process trains.
 const LOCK: &str = "training.lock";
+/// Folder in the root of an empty file system.
+const LOST_AND_FOUND: &str = "lost+found";
 
 /// Belongs to one configuration and one dataset.
 #[derive(Debug, Clone)]
@@ -48,13 +51,23 @@ impl RunDirectory {
     /// Opens an existing run without its configuration.
     pub fn found(path: &Path) -> Result<Self> {
         ensure!(path.is_dir(), "{}: no such run", path.display());
-        ensure!(place::is_run(path), "{}: is not a run directory", path.display());
+        ensure!(is_run(path), "{}: is not a run directory", path.display());
         Ok(Self { path: path.to_owned() })
     }
 
-    /// Fails for a folder with other files than a run's, such as images.
+    /// Fails for the root of a git repository, and for a folder with files but no run.
     pub fn check_place(path: &Path) -> Result<()> {
-        place::check(path)
+        ensure!(
+            !path.join(".git").exists(),
+            "{}: is the root of a git repository; a run needs a folder of its own, such as --run runs/first",
+            path.display()
+        );
+        ensure!(
+            !holds_files(path) || is_run(path),
+            "{}: contains files that do not belong to a run; a run needs a folder of its own, new or empty, such as --run runs/first",
+            path.display()
+        );
+        Ok(())
     }
 
     fn freeze(&self, text: &str) -> Result<()> {
@@ -158,5 +171,52 @@ impl RunDirectory {
     /// Default folder of the report.
     pub fn report(&self) -> PathBuf {
         self.file("report")
+    }
+}
+
+/// Whether the folder has a run's configuration or, after an interrupted start, its first file.
+fn is_run(path: &Path) -> bool {
+    files::is_kept_out_of_git(path) || is_runs_configuration(&path.join(CONFIG))
+}
+
+/// The configuration of a run has the keys of the section `trainer` at the top; a file for --config has the section.
+fn is_runs_configuration(file: &Path) -> bool {
+    let text = std::fs::read(file).unwrap_or_default();
+    serde_yaml_ng::from_slice(&text)
+        .is_ok_and(|tree: Value| tree.get("training").is_some() && tree.get("data").is_some())
+}
+
+/// Ignores hidden files, which desktops and file servers create anywhere.
+fn holds_files(path: &Path) -> bool {
+    std::fs::read_dir(path).is_ok_and(|entries| {
+        entries.flatten().any(|entry| {
+            let name = entry.file_name();
+            !name.to_string_lossy().starts_with('.') && name != LOST_AND_FOUND
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_takes_a_new_an_empty_and_its_own_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path();
+        RunDirectory::check_place(&path.join("new")).unwrap();
+        RunDirectory::check_place(path).unwrap();
+        let config = path.join(CONFIG);
+        std::fs::write(&config, "trainer: { training: { epochs: 3 } }").unwrap();
+        let told = RunDirectory::check_place(path).unwrap_err().to_string();
+        assert!(told.contains("do not belong to a run") && told.contains("--run runs/first"), "{told}");
+        std::fs::write(&config, "seed: 1\ndata: {}\ntraining: {}\n").unwrap();
+        RunDirectory::check_place(path).unwrap();
+        // A start that was interrupted before the configuration was written.
+        std::fs::remove_file(&config).unwrap();
+        std::fs::create_dir(path.join("tracking")).unwrap();
+        assert!(RunDirectory::check_place(path).is_err());
+        files::keep_out_of_git(path).unwrap();
+        RunDirectory::check_place(path).unwrap();
     }
 }

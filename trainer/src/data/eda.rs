@@ -173,10 +173,9 @@ fn report(eda: &Eda) {
     for (path, reason) in &eda.unreadable {
         say(format!("  {path}: {reason}"));
     }
-    for (what, examined) in [("images", Some(images)), ("originals", eda.originals.as_ref())] {
-        if let Some(examined) = examined {
-            examined.report(what);
-        }
+    images.report("images");
+    if let Some(originals) = &eda.originals {
+        originals.report("originals");
     }
     if let Some(noise) = &eda.label_noise {
         noise.report();

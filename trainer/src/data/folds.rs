@@ -1,12 +1,11 @@
 //! The division into folds. All images of a patient are in one fold, and classes keep their shares. The division is
 //! frozen to a file, and later commands check that they would divide the data in the same way.
 
-use super::copies;
 use super::entry::{Entry, OfficialSplit};
-use super::groups::{Group, groups};
+use super::groups::{Group, fewest, groups, strata};
 use super::index::Index;
 use super::readable;
-use super::strata::{fewest, strata};
+use super::screening::duplicates::check_copies;
 use crate::config::Config;
 use crate::files;
 use crate::progress::say;
@@ -89,7 +88,7 @@ impl Folds {
         seed: u64,
         unreadable: BTreeMap<String, String>,
     ) -> Result<Self> {
-        copies::check(index, shares.test.is_none())?;
+        check_copies(index, shares.test.is_none())?;
         let mut folds: BTreeMap<Fold, Vec<String>> = BTreeMap::new();
         let (test, pooled): (Vec<&Entry>, Vec<&Entry>) = index
             .entries

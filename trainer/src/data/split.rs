@@ -1,7 +1,6 @@
 //! `split`: divides the data, checks the folds for leakage and freezes them.
 
 use crate::config::{Config, Screening};
-use crate::data::copies;
 use crate::data::count::{self, CountTable, count};
 use crate::data::entry::Entry;
 use crate::data::folds::{Fold, Folds, Shares};
@@ -72,7 +71,7 @@ pub fn split(config: &Config, index: &Index, run: &RunDirectory) -> Result<Split
     }
     let shares = Shares::of(index, &config.data)?;
     // A cheap check before every image is decoded.
-    copies::check(index, shares.test.is_none())?;
+    duplicates::check_copies(index, shares.test.is_none())?;
     let survey = survey(index, config, "all images")?;
     check_share(index, &survey.unreadable, config.data.max_unreadable_share)?;
     let folds = Folds::divide(index, &shares, config.seed, survey.unreadable.clone())?;

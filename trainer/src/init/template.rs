@@ -10,6 +10,7 @@ use std::path::Path;
 pub(super) fn render(inspection: &Inspection, settings: &Settings, out: &Path, run: &str) -> String {
     let Settings { statements: of, .. } = settings;
     let null = || "null".to_owned();
+    let stated = |statement: &Option<String>| statement.as_deref().map_or_else(null, text);
     let (pattern, table) = match &settings.patients {
         Patients::KnownNames | Patients::EachFile => (null(), null()),
         Patients::Pattern(pattern) => (quoted(pattern), null()),
@@ -93,15 +94,15 @@ trainer:
         ages = settings.ages.map_or_else(null, |[from, to]| format!("[{from:?}, {to:?}]")),
         views = settings.views.iter().map(|view| View::name(*view)).collect::<Vec<_>>().join(", "),
         modalities = settings.modalities.iter().map(|one| Modality::name(*one)).collect::<Vec<_>>().join(", "),
-        source = stated(of.source.as_deref()),
-        licence = stated(of.licence.as_deref()),
-        citation = stated(of.citation.as_deref()),
-        population = stated(of.population.as_deref()),
-        institutions = stated(of.institutions.as_deref()),
-        acquisition = stated(of.acquisition.as_deref()),
-        label_method = stated(of.label_method.as_deref()),
-        consent_or_ethics = stated(of.consent_or_ethics.as_deref()),
-        notes = stated(of.notes.as_deref()),
+        source = stated(&of.source),
+        licence = stated(&of.licence),
+        citation = stated(&of.citation),
+        population = stated(&of.population),
+        institutions = stated(&of.institutions),
+        acquisition = stated(&of.acquisition),
+        label_method = stated(&of.label_method),
+        consent_or_ethics = stated(&of.consent_or_ethics),
+        notes = stated(&of.notes),
     )
 }
 
@@ -117,8 +118,4 @@ fn text(text: &str) -> String {
 
 fn path(path: &Path) -> String {
     quoted(&path.to_string_lossy())
-}
-
-fn stated(statement: Option<&str>) -> String {
-    statement.map_or("null".to_owned(), text)
 }

@@ -140,7 +140,7 @@ fn table_of_three_classes(site: impl Fn(usize, &str) -> &'static str) -> (Workbe
     }
     let file = workbench.data().join("table.csv");
     std::fs::write(&file, &table).unwrap();
-    std::fs::write(workbench.data().join("readme.txt"), "not an image").unwrap();
+    workbench.write("readme.txt", "not an image");
     workbench.set_data(&format!(
         "test_fraction: 0.2, table: {}, classes: {{ TUBERCULOSIS: positive }}",
         file.display()
@@ -196,7 +196,7 @@ fn a_table_gives_classes_patients_strata_and_confounders() {
     let table = std::fs::read_to_string(workbench.data().join("table.csv")).unwrap();
     let other = table.replace("image 0-0.png;p0;Normal", "image 0-0.png;p0;Pneumonia");
     assert_ne!(table, other);
-    std::fs::write(workbench.data().join("table.csv"), other).unwrap();
+    workbench.write("table.csv", other);
     assert!(fail(&mut workbench.command("train")).contains("other data"));
 }
 
@@ -225,7 +225,7 @@ fn all_defects_of_a_table_are_reported_at_once() {
         .replace("image 3-0.png;p3;Normal;male;6;", "image 3-0.png;p3;Normal;x;six;")
         .replace("image 4-1.png;p4;Pneumonia", "image 4-1.png;p4;Pneumothorax")
         + "00/image 0-0.png;p0;Normal;F;3;North;2021\nNORMAL/moved.png;p99;Pneumonia;F;3;North;2021\ngone.png;p98;Normal;F;3;North;2021\nNORMAL/short.png;p97\n";
-    std::fs::write(workbench.data().join("table.csv"), lines).unwrap();
+    workbench.write("table.csv", lines);
     let printed = fail(&mut workbench.command("split"));
     assert_contains(
         &printed,
@@ -251,12 +251,8 @@ fn all_defects_of_a_table_are_reported_at_once() {
 #[test]
 fn planted_leakage_duplicates_and_other_files_are_named() {
     let workbench = Workbench::new(60, 12);
-    let write = |path: &str, bytes: &[u8]| {
-        let path = workbench.data().join(path);
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(path, bytes).unwrap();
-    };
-    let copy = |from: &str, to: &str| write(to, &std::fs::read(workbench.data().join(from)).unwrap());
+    let copy =
+        |from: &str, to: &str| workbench.write(to, std::fs::read(workbench.data().join(from)).unwrap());
     // Two files in two classes each, and one in the published test split and outside of it.
     copy("train/NORMAL/IM-0000-0000.png", "train/PNEUMONIA/person900_virus_1.png");
     copy("train/PNEUMONIA/person1_virus_2.png", "train/NORMAL/IM-9001-0001.png");
@@ -287,8 +283,8 @@ fn planted_leakage_duplicates_and_other_files_are_named() {
     // Files that are not images, and an image in a subfolder of a class folder.
     let mut dicom = vec![0; 128];
     dicom.extend_from_slice(b"DICM\x02\0\0\0UL\x04\0");
-    write("train/NORMAL/ward/IM-9003-0001.dcm", &dicom);
-    write("train/NORMAL/IM-9004-0001.txt", b"a note");
+    workbench.write("train/NORMAL/ward/IM-9003-0001.dcm", &dicom);
+    workbench.write("train/NORMAL/IM-9004-0001.txt", b"a note");
     workbench.write_phantom("train/NORMAL/ward/IM-9005-0001.png", 77_000, false);
     let printed = fail(&mut workbench.command("split"));
     assert_contains(

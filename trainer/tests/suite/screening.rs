@@ -18,12 +18,6 @@ fn large(seed: u64) -> Vec<u8> {
     generate(&PhantomSpec { seed, width: LARGE, height: LARGE, opacity: false })
 }
 
-fn write(workbench: &Workbench, path: &str, bytes: impl AsRef<[u8]>) {
-    let path = workbench.data().join(path);
-    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-    std::fs::write(path, bytes).unwrap();
-}
-
 /// A JPEG file at nine tenths of the size.
 fn recompressed(pixels: &[u8]) -> Vec<u8> {
     let side = LARGE * 9 / 10;
@@ -117,8 +111,8 @@ fn pooling_the_published_test_split_draws_another_without_breaking_patients() {
 #[test]
 fn a_near_duplicate_in_the_test_split_fails_the_split_and_freezes_nothing() {
     let workbench = Workbench::new(40, 1);
-    write(&workbench, "train/NORMAL/IM-7000-0001.png", encode_png(&large(900_077), LARGE, LARGE));
-    write(&workbench, "test/NORMAL/IM-8000-0001.jpeg", recompressed(&large(900_077)));
+    workbench.write("train/NORMAL/IM-7000-0001.png", encode_png(&large(900_077), LARGE, LARGE));
+    workbench.write("test/NORMAL/IM-8000-0001.jpeg", recompressed(&large(900_077)));
     let printed = fail(&mut workbench.command("split"));
     assert_contains(
         &printed,
@@ -140,7 +134,7 @@ fn a_near_duplicate_in_the_test_split_fails_the_split_and_freezes_nothing() {
 fn unreadable_files_are_listed_and_left_out_up_to_the_share_that_is_allowed() {
     let workbench = Workbench::new(40, 1);
     for n in 1..=2 {
-        write(&workbench, &format!("train/NORMAL/IM-700{n}-0001.png"), b"no image");
+        workbench.write(&format!("train/NORMAL/IM-700{n}-0001.png"), b"no image");
     }
     let printed = fail(workbench.command("eda").env("CXR_CACHE", workbench.path()));
     assert_contains(&printed, &["IM-7001-0001.png", "max_unreadable_share"]);
@@ -174,18 +168,17 @@ fn eda_finds_every_planted_defect() {
         workbench.write_phantom(path, seed, true);
     }
     // Duplicates across the published splits, exact and near.
-    write(&workbench, "train/NORMAL/IM-7000-0001.png", encode_png(&large(900_077), LARGE, LARGE));
-    write(&workbench, "test/NORMAL/IM-8000-0001.png", encode_png(&large(900_077), LARGE, LARGE));
-    write(&workbench, "train/NORMAL/IM-7001-0001.png", encode_png(&large(900_078), LARGE, LARGE));
-    write(&workbench, "test/NORMAL/IM-8001-0001.jpeg", recompressed(&large(900_078)));
-    write(&workbench, "train/NORMAL/IM-7002-0001.png", encode_png(&lettered(900_079), LARGE, LARGE));
-    write(&workbench, "train/NORMAL/IM-7003-0001.png", encode_png(&framed(900_080), LARGE, LARGE));
-    write(
-        &workbench,
+    workbench.write("train/NORMAL/IM-7000-0001.png", encode_png(&large(900_077), LARGE, LARGE));
+    workbench.write("test/NORMAL/IM-8000-0001.png", encode_png(&large(900_077), LARGE, LARGE));
+    workbench.write("train/NORMAL/IM-7001-0001.png", encode_png(&large(900_078), LARGE, LARGE));
+    workbench.write("test/NORMAL/IM-8001-0001.jpeg", recompressed(&large(900_078)));
+    workbench.write("train/NORMAL/IM-7002-0001.png", encode_png(&lettered(900_079), LARGE, LARGE));
+    workbench.write("train/NORMAL/IM-7003-0001.png", encode_png(&framed(900_080), LARGE, LARGE));
+    workbench.write(
         "train/NORMAL/IM-7004-0001.png",
         encode_png(&[[255].repeat(20_000), [0].repeat(5600)].concat(), 160, 160),
     );
-    write(&workbench, "readme.txt", "passed over");
+    workbench.write("readme.txt", "passed over");
     let has_weights = use_published_weights(&workbench);
     let printed = succeed(&mut workbench.command("eda"));
     let eda: Eda = result(&workbench, "eda.json");

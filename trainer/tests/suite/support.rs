@@ -80,9 +80,14 @@ impl Workbench {
         if opacity {
             draw_mass(&mut pixels, side, seed);
         }
+        self.write(path, encode_png(&pixels, side, side));
+    }
+
+    /// Writes a file of the dataset.
+    pub(crate) fn write(&self, path: &str, bytes: impl AsRef<[u8]>) {
         let path = self.data().join(path);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(path, encode_png(&pixels, side, side)).unwrap();
+        std::fs::write(path, bytes).unwrap();
     }
 
     /// Lays keys of `trainer.data` over the configuration, such as `pool_test: true, classes: { TUBERCULOSIS: exclude }`.

@@ -84,14 +84,15 @@ impl Config {
     pub fn load(files: &[PathBuf], data_folder: Option<&Path>) -> Result<Self> {
         let mut config = layers::read(files)?;
         if let Some(folder) = data_folder {
-            let others = [
+            let paths = [
+                Some(&mut config.data.root),
                 config.data.table.as_mut(),
                 config.model.weights.as_mut(),
                 config.export.originals.as_mut(),
                 config.calibration.ood_images.as_mut(),
                 config.evaluation.external.as_mut().map(|external| &mut external.root),
             ];
-            for path in [&mut config.data.root].into_iter().chain(others.into_iter().flatten()) {
+            for path in paths.into_iter().flatten() {
                 if let Ok(rest) = path.strip_prefix(DATA_FOLDER) {
                     *path = folder.join(rest);
                 }

@@ -96,9 +96,9 @@ impl Folds {
             .filter(|entry| !unreadable.contains_key(&entry.path))
             .partition(|entry| shares.test.is_none() && entry.split == OfficialSplit::Test);
         folds.insert(Fold::Test, test.iter().map(|entry| entry.path.clone()).collect());
-        let mut held_out: Vec<(Fold, f64)> =
-            shares.test.map(|share| (Fold::Test, share)).into_iter().collect();
-        held_out.extend([(Fold::Select, shares.select), (Fold::Calibrate, shares.calibrate)]);
+        let test_share = shares.test.map(|share| (Fold::Test, share));
+        let others = [(Fold::Select, shares.select), (Fold::Calibrate, shares.calibrate)];
+        let held_out: Vec<(Fold, f64)> = test_share.into_iter().chain(others).collect();
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let mut classes: BTreeMap<(bool, String), Vec<Group>> = BTreeMap::new();
         for group in groups(&pooled) {
@@ -124,13 +124,9 @@ impl Folds {
     fn check_classes(&self, index: &Index, test_is_drawn: bool) -> Result<()> {
         let drawn = [Fold::Train, Fold::Select, Fold::Calibrate].into_iter();
         for fold in drawn.chain(test_is_drawn.then_some(Fold::Test)) {
-            let classes: BTreeSet<bool> =
+            let labels: BTreeSet<bool> =
                 self.entries(index, fold)?.iter().map(|entry| entry.positive).collect();
-            ensure!(
-                classes.len() == 2,
-                "the {} fold would not hold both classes: too few patients",
-                fold.name()
-            );
+            ensure!(labels.len() == 2, "the {} fold lacks a class: too few patients", fold.name());
         }
         Ok(())
     }

@@ -8,6 +8,7 @@ use super::readable::foreign;
 use super::table::{Line, Table};
 use crate::config::Config;
 use crate::config::data::{Data, Label, Layout};
+use crate::files;
 use crate::progress::say;
 use anyhow::{Context, Result, bail, ensure};
 use std::collections::{BTreeMap, BTreeSet};
@@ -220,8 +221,7 @@ impl Scan<'_> {
         let names = self.patients(&patients)?;
         let entry = |(found, patient): (&Found, String)| {
             let path = found.path.clone();
-            let bytes =
-                std::fs::read(self.root.join(&path)).with_context(|| format!("{path}: cannot be read"))?;
+            let bytes = files::read(&self.root.join(&path))?;
             Ok(Entry {
                 split: found.split,
                 class: found.class.clone(),

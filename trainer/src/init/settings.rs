@@ -57,14 +57,14 @@ pub(super) fn settings(
         "--name",
         "Name of the dataset, for model card and report?",
         None,
-        text,
+        |text| Ok(text.to_owned()),
     )?;
     let intended_use = questions.required(
         answers.intended_use.clone(),
         "--intended-use",
         "Intended use of the model, in one or two sentences?",
         None,
-        text,
+        |text| Ok(text.to_owned()),
     )?;
     let ages = questions.optional(answers.ages, "Intended ages in years, such as 18-120?", ages)?;
     let views = questions.optional(
@@ -234,7 +234,9 @@ fn patients(
 }
 
 fn statements(given: &Statements, questions: &mut Questions) -> Result<Statements> {
-    let mut ask = |given: &Option<String>, question: &str| questions.optional(given.clone(), question, text);
+    let mut ask = |given: &Option<String>, question: &str| {
+        questions.optional(given.clone(), question, |text| Ok(text.to_owned()))
+    };
     Ok(Statements {
         source: ask(&given.source, "Where do the images come from?")?,
         licence: ask(&given.licence, "Under which licence or agreement are they used?")?,
@@ -249,11 +251,6 @@ fn statements(given: &Statements, questions: &mut Questions) -> Result<Statement
         consent_or_ethics: ask(&given.consent_or_ethics, "Consent, ethics approval, anonymisation?")?,
         notes: ask(&given.notes, "Anything else readers must know?")?,
     })
-}
-
-#[expect(clippy::unnecessary_wraps, reason = "has the signature of parsers that can fail")]
-fn text(answer: &str) -> Result<String> {
-    Ok(answer.to_owned())
 }
 
 fn yes(answer: &str) -> Result<bool> {

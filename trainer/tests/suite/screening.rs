@@ -224,10 +224,8 @@ fn use_published_weights(workbench: &Workbench) -> bool {
         eprintln!("skipped in part: no real data ({} is missing)", file.display());
         return false;
     }
-    let config = std::fs::read_to_string(workbench.config()).unwrap();
-    let published = format!("architecture: mobilenetv2-expanded, weights: {}", file.display());
-    let config = config.replace("architecture: mobilenetv2, weights: null", &published);
-    std::fs::write(workbench.config(), config).unwrap();
+    let model = format!("architecture: mobilenetv2-expanded, weights: {}", file.display());
+    workbench.set(&format!("model: {{ {model} }}"));
     true
 }
 

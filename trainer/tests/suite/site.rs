@@ -106,20 +106,17 @@ impl Site {
             (0..SIDE * SIDE).map(|at| (at % SIDE / 4 + at / SIDE / 4) as u8 % 2 * 255).collect();
         self.write("foreign/Quastenflosser.png", &encode_png(&pattern, SIDE, SIDE));
         self.write("foreign/Gesamtliste.txt", b"not an image");
-        let first = |class: &str, stem: &str| data.join(format!("train/{class}/{stem}0003_a.png"));
-        for i in 0..4 {
-            for (class, stem) in [("NORMAL", "Zwetschgenmueller"), ("PNEUMONIA", "Philomena")] {
-                let bytes =
-                    std::fs::read(data.join(format!("test/{class}/{stem}{:04}_a.png", 1000 + i))).unwrap();
+        for (class, stem) in [("NORMAL", "Zwetschgenmueller"), ("PNEUMONIA", "Philomena")] {
+            for i in 0..4 {
+                let bytes = std::fs::read(data.join(format!("test/{class}/{stem}100{i}_a.png"))).unwrap();
                 self.write(&format!("external/{class}/Auswaerts000{i}_a.png"), &bytes);
             }
+            let first = format!("train/{class}/{stem}0003_a.png");
+            let bytes = std::fs::read(data.join(&first)).unwrap();
+            self.write(&format!("originals/{first}"), &bytes);
+            self.write(&format!("other/{first}"), &bytes);
         }
         self.write("external/NORMAL/Auswaerts9999_a.png", b"damaged");
-        for (class, stem) in [("NORMAL", "Zwetschgenmueller"), ("PNEUMONIA", "Philomena")] {
-            let bytes = std::fs::read(first(class, stem)).unwrap();
-            self.write(&format!("originals/train/{class}/{stem}0003_a.png"), &bytes);
-            self.write(&format!("other/train/{class}/{stem}0003_a.png"), &bytes);
-        }
     }
 
     fn write(&self, name: &str, bytes: &[u8]) {

@@ -1,7 +1,7 @@
 //! Card and report state what the configuration and the measurements say, and contain no word about another dataset.
 
 use crate::site::files_below;
-use crate::support::{Workbench, first_phantom};
+use crate::support::{Workbench, assert_contains, first_phantom};
 use std::path::{Path, PathBuf};
 
 /// Words from datasets that the trainer has been used with, separated by bars.
@@ -72,15 +72,16 @@ pub(crate) fn expect_own_words_only(workbench: &Workbench, reports: &Path) {
     }
     let row = card.lines().find(|line| line.starts_with("| DEVICE |")).unwrap();
     assert!(row.ends_with("| 3 |"), "{row}");
-    for line in [
-        "Out of scope: patients under the age of 18; patients over the age of 99; projections other than PA; modalities other than DX.",
-        "- Institutions: not stated.",
-        "- Consent, ethics approval, anonymisation: not stated.",
-        "- Contact: not stated.",
-        "- Initial weights: none: training began with random weights.",
-    ] {
-        assert!(card.contains(line), "{line:?} is not in the card:\n{card}");
-    }
+    assert_contains(
+        &card,
+        &[
+            "Out of scope: patients under the age of 18; patients over the age of 99; projections other than PA; modalities other than DX.",
+            "- Institutions: not stated.",
+            "- Consent, ethics approval, anonymisation: not stated.",
+            "- Contact: not stated.",
+            "- Initial weights: none: training began with random weights.",
+        ],
+    );
     assert!(report.contains("- **Institutions:** not stated"), "{report}");
 
     // The signature consists of random letters.

@@ -104,33 +104,24 @@ type Seen<'a> = (&'a Entry, &'a Facts);
 
 impl Examined {
     pub fn of(index: &Index, survey: &Survey, config: &Config) -> Result<Self> {
-        let seen: Vec<Seen> = index
-            .entries
-            .iter()
-            .zip(&survey.facts)
-            .filter_map(|(entry, facts)| facts.as_ref().map(|facts| (entry, facts)))
-            .collect();
+        let images = index.entries.iter().zip(&survey.facts);
+        let seen: Vec<Seen> = images.filter_map(|(entry, facts)| Some((entry, facts.as_ref()?))).collect();
         let mut all: BTreeMap<String, Vec<Seen>> = BTreeMap::new();
         for one in &seen {
             all.entry(one.0.class.clone()).or_default().push(*one);
         }
         let known: Vec<Seen> =
             seen.iter().filter(|(entry, _)| entry.split != OfficialSplit::Test).copied().collect();
-        let mut statistics = BTreeMap::new();
-        let mut artefacts = BTreeMap::new();
-        for class in all.keys() {
-            let of_class: Vec<Seen> =
-                known.iter().filter(|(entry, _)| entry.class == *class).copied().collect();
-            statistics.insert(class.clone(), summaries(&of_class));
-            artefacts.insert(class.clone(), screens(&of_class));
-        }
+        let of_class = |class: &String| -> Vec<Seen> {
+            known.iter().filter(|(entry, _)| entry.class == *class).copied().collect()
+        };
         let properties = all.iter().map(|(class, seen)| Ok((class.clone(), properties(seen)?)));
         Ok(Self {
             n: seen.len(),
             counts: count(index.entries.iter().map(|entry| (entry.split.name().to_owned(), entry))),
             properties: properties.collect::<Result<_>>()?,
-            statistics,
-            artefacts,
+            statistics: all.keys().map(|class| (class.clone(), summaries(&of_class(class)))).collect(),
+            artefacts: all.keys().map(|class| (class.clone(), screens(&of_class(class)))).collect(),
             shortcuts: shortcuts(&known, config.seed)?,
         })
     }

@@ -1,5 +1,5 @@
-//! The configuration as one typed tree: the section `trainer` of config/default.yaml, then each --config file, then
-//! the command line; later values override earlier ones. config/default.yaml explains every key.
+//! The configuration as one typed tree: the section `trainer` of config/default.yaml, then each --config
+//! file, then the command line; later values override earlier ones. config/default.yaml explains every key.
 
 pub mod augmentation;
 pub mod calibration;
@@ -65,8 +65,8 @@ pub struct Config {
     pub gates: Gates,
 }
 
-/// The keys that the weights depend on. They must not change once a run has weights. Keys of these sections on which
-/// no weight depends, such as the folders of this machine, are blank.
+/// The keys that the weights depend on. They must not change once a run has weights. Keys of these sections
+/// on which no weight depends, such as the folders of this machine, are blank.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct TrainingPart {
     seed: u64,
@@ -79,8 +79,8 @@ pub struct TrainingPart {
 }
 
 impl Config {
-    /// Reads the section `trainer` of config/default.yaml and of `files`; a later file overrides an earlier one.
-    /// `data_folder` replaces [`DATA_FOLDER`] in every path.
+    /// Reads the section `trainer` of config/default.yaml and of `files`; a later file overrides an earlier
+    /// one. `data_folder` replaces [`DATA_FOLDER`] in every path.
     pub fn load(files: &[PathBuf], data_folder: Option<&Path>) -> Result<Self> {
         let mut config = layers::read(files)?;
         if let Some(folder) = data_folder {
@@ -116,8 +116,8 @@ impl Config {
         TrainingPart { seed, data, acceptance, preprocess, model, training, augmentation }
     }
 
-    /// Preprocessing of the images that are scored after training, in the service too. If the training images are
-    /// JPEG files of the model's size, it compresses other images in the same way.
+    /// Preprocessing of the images that are scored after training, in the service too. If the training images
+    /// are JPEG files of the model's size, it compresses other images in the same way.
     pub fn served_preprocess(&self) -> PreprocessSpec {
         PreprocessSpec { stored_jpeg_quality: self.stored_jpeg_quality, ..self.preprocess }
     }
@@ -143,8 +143,7 @@ impl Config {
         self.tune.check()
     }
 
-    /// Names of the negative and the positive class in the service: as configured, else the name of the class folder
-    /// if only one counts as that label.
+    /// Names of the classes in answers, negative first. Default: the only class folder with that label.
     pub fn labels(&self) -> [String; 2] {
         let name = |wanted: Label, unnamed: &str| {
             let mut folders = self.data.classes.iter().filter(|(_, label)| **label == wanted);

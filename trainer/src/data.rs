@@ -1,4 +1,4 @@
-//! From a folder of radiographs to training batches: index, folds by patient, decoded pixels, augmentation, loader.
+//! From a folder of radiographs to training batches: index, folds by patient, pixels, augmentation, loader.
 
 pub mod augment;
 pub mod cache;

@@ -76,7 +76,7 @@ impl Series {
         self
     }
 
-    /// Shares of all values in `bins` equal bins over `range`; values outside count in the first or the last bin.
+    /// Shares in `bins` equal bins over `range`; values outside count in the first or the last bin.
     pub fn histogram(name: impl Into<String>, values: &[f64], range: &Range<f64>, bins: usize) -> Self {
         let width = (range.end - range.start) / bins as f64;
         let mut counts = vec![0usize; bins];

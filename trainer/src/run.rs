@@ -32,7 +32,7 @@ pub struct RunDirectory {
 }
 
 impl RunDirectory {
-    /// Creates or opens the run. It takes a changed configuration as long as it has no weights. Git ignores the folder.
+    /// Creates or opens a run that git ignores. Without weights, it takes a changed configuration.
     pub fn open(path: &Path, config: &Config) -> Result<Self> {
         Self::check_place(path)?;
         files::create_own_folder(path)?;
@@ -106,8 +106,8 @@ impl RunDirectory {
         Ok(())
     }
 
-    /// Marks the run as training until the file is closed, because its configuration must not change before the first
-    /// checkpoint. None if the file system has no locks.
+    /// Marks the run as training until the file is closed, because its configuration must not change before
+    /// the first checkpoint. None if the file system has no locks.
     pub fn training(&self) -> Result<Option<File>> {
         let path = self.file(LOCK);
         let file = File::create(&path).with_context(|| format!("{}: cannot be created", path.display()))?;
@@ -179,7 +179,7 @@ fn is_run(path: &Path) -> bool {
     files::is_kept_out_of_git(path) || is_runs_configuration(&path.join(CONFIG))
 }
 
-/// The configuration of a run has the keys of the section `trainer` at the top; a file for --config has the section.
+/// A run has the keys of the section `trainer` at the top; a file for --config has the section.
 fn is_runs_configuration(file: &Path) -> bool {
     let text = std::fs::read(file).unwrap_or_default();
     serde_yaml_ng::from_slice(&text)

@@ -27,8 +27,8 @@ pub struct External {
     pub classes: BTreeMap<String, ExternalClass>,
     /// Note for readers of the report.
     pub note: String,
-    /// Regular expression on the file name whose first group is the patient. None: the known naming schemes; a file
-    /// that follows none of them is a patient of its own.
+    /// Regular expression on the file name whose first group is the patient. None: the known naming schemes;
+    /// a file that follows none of them is a patient of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub patient_pattern: Option<String>,
 }

@@ -1,4 +1,4 @@
-//! `trainer.gates`: bounds that a network must meet to be fit for release. Set them before evaluating the test fold.
+//! `trainer.gates`: bounds for release, which must be set before the test fold is evaluated.
 
 use super::Config;
 use anyhow::{Result, ensure};

@@ -1,5 +1,4 @@
-//! The layers of the configuration: config/default.yaml, which is compiled in, and the --config files over it. An error
-//! names the file and the key.
+//! The layers of the configuration: config/default.yaml and --config files. Errors name file and key.
 
 use super::Config;
 use anyhow::{Context, Result, anyhow, bail};

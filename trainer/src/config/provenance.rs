@@ -1,5 +1,5 @@
-//! `trainer.provenance`: facts about the data and the initial weights that only a person can state. Card and report
-//! print them verbatim, and "not stated" if one is missing.
+//! `trainer.provenance`: facts about the data and the initial weights that only a person can state. Card and
+//! report print them verbatim, and "not stated" if one is missing.
 
 use serde::{Deserialize, Serialize};
 

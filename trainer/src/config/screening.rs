@@ -1,4 +1,4 @@
-//! `trainer.audit`: how `eda` and `split` search for duplicates and label noise. The weights do not depend on it.
+//! `trainer.audit`: the search for duplicates and label noise. The weights do not depend on it.
 
 use anyhow::{Result, ensure};
 use serde::{Deserialize, Serialize};

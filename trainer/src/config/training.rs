@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 pub enum LossKind {
     /// Cross-entropy, weighted by inverse class frequency.
     WeightedCrossEntropy,
-    /// The weighted cross-entropy times `(1 - p)^focal_gamma`, with `p` the probability of the label (Lin et al. 2017).
+    /// Times `(1 - p)^focal_gamma`, with `p` the probability of the label (Lin et al. 2017).
     Focal,
 }
 

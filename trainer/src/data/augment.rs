@@ -1,10 +1,11 @@
-//! Augmentation of training images. The host draws the parameters of each image (`draw`); the device applies them to a
-//! whole batch (`apply` and the submodules).
+//! Augmentation of training images. The host draws the parameters of each image (`draw`); the device applies
+//! them to a whole batch (`apply` and the submodules).
 //!
-//! The order follows the acquisition: exposure (tone), position (one affine grid), burned-in marks (overlay), detector
-//! and resizing (detail, noise), compression by the archive (JPEG), and last CLAHE, as in the service. Compression
-//! comes after geometry because the training images may be JPEG copies whose blocks lie on the pixel grid, while
-//! hospitals send originals; a network that has seen only one kind can tell the two apart.
+//! The order follows the acquisition: exposure (tone), position (one affine grid), burned-in marks (overlay),
+//! detector and resizing (detail, noise), compression by the archive (JPEG), and last CLAHE, as in the
+//! service. Compression comes after geometry because the training images may be JPEG copies whose blocks lie
+//! on the pixel grid, while hospitals send originals; a network that has seen only one kind can tell the two
+//! apart.
 
 mod batch;
 mod detail;

@@ -1,10 +1,10 @@
-//! The pixel cache: the decoded images of a fold, one byte per pixel, in a file that runs with the same images and recipe
-//! map into memory.
+//! The pixel cache: the decoded images of a fold, one byte per pixel, in a file that runs with the same
+//! images and recipe map into memory.
 //!
-//! The key is the SHA-256 of everything the bytes depend on: path and digest of each image, the recipe, the version of
-//! `cxr`. A header file holds the key, the sizes, the statistics of each image and the digest of the pixels, under a
-//! digest of its own. Both files are written atomically, pixels first. One process decodes a fold while others wait for
-//! it. The folder may be deleted at any time.
+//! The key is the SHA-256 of everything the bytes depend on: path and digest of each image, the recipe, the
+//! version of `cxr`. A header file holds the key, the sizes, the statistics of each image and the digest of
+//! the pixels, under a digest of its own. Both files are written atomically, pixels first. One process
+//! decodes a fold while others wait for it. The folder may be deleted at any time.
 
 use super::entry::Entry;
 use super::recipe::Recipe;
@@ -178,7 +178,6 @@ fn reserve(file: &File, bytes: u64) -> std::io::Result<()> {
 }
 
 fn map(file: &File) -> std::io::Result<Mmap> {
-    // SAFETY: a published file is never written again, only replaced by rename, and a partial one belongs to this
-    // process.
+    // SAFETY: a published file is only replaced by rename, and a partial one belongs to this process.
     unsafe { Mmap::map(file) }
 }

@@ -1,5 +1,5 @@
-//! Exploratory data analysis: properties, quality and label noise of a dataset. The published test split is only counted
-//! and searched for duplicates.
+//! Exploratory data analysis: properties, quality and label noise of a dataset. The published test split is
+//! only counted and searched for duplicates.
 //!
 //! `eda.json` is written after each of two stages: properties of the images, and label noise.
 
@@ -62,8 +62,8 @@ impl Eda {
     }
 }
 
-/// Writes `eda.json` and figures, and prints a summary. Fails after it has written the properties if more images are
-/// unusable than the configuration allows.
+/// Writes `eda.json` and figures, and prints a summary. Fails after it has written the properties if more
+/// images are unusable than the configuration allows.
 pub fn eda(config: &Config, index: &Index, run: &RunDirectory, device: Device) -> Result<Eda> {
     let key = key(index, config)?;
     let known = Eda::load(run)?.filter(|known| known.key == key);

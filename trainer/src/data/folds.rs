@@ -1,5 +1,5 @@
-//! The division into folds. All images of a patient are in one fold, and classes keep their shares. The division is
-//! frozen to a file, and later commands check that they would divide the data in the same way.
+//! The division into folds. All images of a patient are in one fold, and classes keep their shares. The
+//! division is frozen to a file, and later commands check that they would divide the data in the same way.
 
 use super::entry::{Entry, OfficialSplit};
 use super::groups::{Group, fewest, groups, strata};
@@ -80,8 +80,7 @@ pub struct Folds {
 }
 
 impl Folds {
-    /// Divides all images except `unreadable` by patient and class. Without a share for the test fold, the published test
-    /// split is the test fold.
+    /// Divides the usable images. Without a share for the test fold, it is the published test split.
     pub fn divide(
         index: &Index,
         shares: &Shares,
@@ -90,11 +89,9 @@ impl Folds {
     ) -> Result<Self> {
         check_copies(index, shares.test.is_none())?;
         let mut folds: BTreeMap<Fold, Vec<String>> = BTreeMap::new();
-        let (test, pooled): (Vec<&Entry>, Vec<&Entry>) = index
-            .entries
-            .iter()
-            .filter(|entry| !unreadable.contains_key(&entry.path))
-            .partition(|entry| shares.test.is_none() && entry.split == OfficialSplit::Test);
+        let usable = index.entries.iter().filter(|entry| !unreadable.contains_key(&entry.path));
+        let (test, pooled): (Vec<&Entry>, Vec<&Entry>) =
+            usable.partition(|entry| shares.test.is_none() && entry.split == OfficialSplit::Test);
         folds.insert(Fold::Test, test.iter().map(|entry| entry.path.clone()).collect());
         let test_share = shares.test.map(|share| (Fold::Test, share));
         let others = [(Fold::Select, shares.select), (Fold::Calibrate, shares.calibrate)];
@@ -137,7 +134,7 @@ impl Folds {
         Self::divide(index, &Shares::of(index, &config.data)?, config.seed, unreadable)
     }
 
-    /// The division in `file`, which must follow from data and configuration; if there is no file, writes a new one.
+    /// The division in `file`, which must follow from data and configuration, or else a new one.
     pub fn frozen(file: &Path, index: &Index, config: &Config) -> Result<Self> {
         let Some(frozen) = Self::load(file)? else {
             let fresh = Self::of(index, config)?;

@@ -1,4 +1,4 @@
-//! Groups of images that no division into folds may separate, and strata of groups by the columns of the table.
+//! Groups of images that stay in one fold, and strata of groups by the columns of the table.
 
 use super::columns::Column;
 use super::entry::Entry;
@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Images of one patient, or of patients who share a byte-equal file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Group {
-    /// Label of the majority, positive in a tie. A patient imaged before and during a pneumonia has both labels.
+    /// Label of the majority. A patient imaged before and during a pneumonia has both; a tie is positive.
     pub positive: bool,
     /// Most frequent class folder of the images with that label.
     pub class: String,

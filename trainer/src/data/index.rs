@@ -23,8 +23,8 @@ impl Index {
         self.entries.iter().map(|entry| entry.patient.as_str()).collect::<BTreeSet<_>>().len()
     }
 
-    /// SHA-256 of the lines `digest  path`, as printed by `sha256sum`. With a table, class, patient and columns follow the
-    /// path, because other labels or patients are other data.
+    /// SHA-256 of the lines `digest  path`, as printed by `sha256sum`. With a table, class, patient and
+    /// columns follow the path, because other labels or patients are other data.
     pub fn digest(&self) -> String {
         let mut lines = String::new();
         for entry in &self.entries {

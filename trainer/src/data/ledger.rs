@@ -26,8 +26,8 @@ pub fn beside(run: &Path) -> PathBuf {
     folder.parent().map_or_else(|| folder.clone(), Path::to_owned)
 }
 
-/// Evaluations of one set of images, the earliest first. Without a configured ledger, those that earlier versions
-/// recorded in the run directory count too, and so do lines from before images had a digest.
+/// Evaluations of one set of images, the earliest first. Without a configured ledger, those that earlier
+/// versions recorded in the run directory count too, and so do lines from before images had a digest.
 pub fn looks(config: &Evaluation, run: &Path, images_sha256: &str) -> Result<Vec<Look>> {
     let mut looks = read(&path(config, &beside(run)))?;
     if config.ledger.is_none() {

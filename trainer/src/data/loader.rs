@@ -1,5 +1,5 @@
-//! The loader: worker threads prepare the batches of an epoch ahead of the training step. They draw the augmentation; the
-//! step applies it on its device.
+//! The loader: worker threads prepare the batches of an epoch ahead of the training step. They draw the
+//! augmentation; the step applies it on its device.
 
 use super::augment::{self, Raw, Variation, draw, generator};
 use super::pixels::Pixels;

@@ -1,4 +1,4 @@
-//! Images outside of the dataset, decoded as in the service; images that the service would reject are listed separately.
+//! Images outside of the dataset, decoded as in the service, and those that it would reject.
 
 use super::recipe::Recipe;
 use crate::files;

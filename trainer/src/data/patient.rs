@@ -1,5 +1,5 @@
-//! The rule that assigns files to patients. A dataset without a rule is an error, because folds drawn by a wrong rule
-//! share patients, and all metrics are then too good.
+//! The rule that assigns files to patients. A dataset without a rule is an error, because folds drawn by a
+//! wrong rule share patients, and all metrics are then too good.
 
 use super::defects::listed;
 use super::guess::{Guess, guess};
@@ -62,8 +62,7 @@ pub(crate) fn by_pattern(path: &str, pattern: &Regex) -> Option<String> {
 /// Largest share of unmatched files for which the advice may be to treat each as a patient.
 const FEW: f64 = 0.1;
 
-/// The error about files that the configured pattern does not match, with advice. `paths` are all paths below the class
-/// folders.
+/// Error with advice about files that the pattern misses. `paths` are all paths below the class folders.
 pub(super) fn unmatched(files: &[String], paths: &[&str], pattern: &str) -> anyhow::Error {
     let advice = match another(paths, pattern) {
         Some(Guess { pattern, n_patients }) => format!(
@@ -115,7 +114,7 @@ fn widened(pattern: &str) -> String {
     if is_plain { format!("{pattern}|^(.+)$") } else { format!("^.*?(?:{pattern})|^(.+)$") }
 }
 
-/// The error about files without a known naming scheme, with advice. `paths` are all paths below the class folders.
+/// Error with advice about unknown naming schemes. `paths` are all paths below the class folders.
 pub(super) fn unknown(files: &[String], paths: &[&str]) -> anyhow::Error {
     let by_name = match guess(paths) {
         Some(guess) => format!(
@@ -148,8 +147,8 @@ pub(crate) fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }
 
-/// The patient in the naming schemes of Kermany et al. (`personN_bacteria`, `personN_virus`, `IM-N`, `NORMAL2-IM-N`) and
-/// ChestX-ray14 (`NNNNNNNN_NNN`).
+/// The patient in the naming schemes of Kermany et al. (`personN_bacteria`, `personN_virus`, `IM-N`,
+/// `NORMAL2-IM-N`) and ChestX-ray14 (`NNNNNNNN_NNN`).
 pub fn known(file_name: &str) -> Option<String> {
     let pneumonia = || {
         let (number, rest) = split_digits(file_name.strip_prefix("person")?)?;

@@ -73,15 +73,14 @@ impl Pixels {
         &self.images[position * n_pixels..(position + 1) * n_pixels]
     }
 
-    /// Concatenated pixels of several images. The map releases their pages, so that the resident set does not grow to
-    /// the whole fold; they stay in the page cache.
+    /// Concatenated pixels of several images. The map releases their pages, so that the resident set does not
+    /// grow to the whole fold; they stay in the page cache.
     pub fn gather(&self, positions: &[usize]) -> Vec<u8> {
         let mut gathered = Vec::with_capacity(positions.len() * (self.size.0 * self.size.1) as usize);
         for position in positions {
             gathered.extend_from_slice(self.image(*position));
         }
-        // SAFETY: the file is never written, so a released page is read again with the same bytes. If the call fails,
-        // the pages stay.
+        // SAFETY: the file is never written, so a released page is read again with the same bytes.
         let _ = unsafe { self.images.unchecked_advise(UncheckedAdvice::DontNeed) };
         gathered
     }

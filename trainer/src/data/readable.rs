@@ -10,7 +10,7 @@ use cxr::metadata::AcquisitionMetadata;
 use cxr::{AcceptedImage, DecodeLimits, DecodedImage};
 use std::collections::BTreeMap;
 
-/// Reason by path of every image that cannot be used. Empty if none is allowed, because decoding a fold fails then.
+/// Reason by path of each unusable image. Empty if none is allowed: decoding a fold fails then.
 pub fn unreadable(index: &Index, config: &Config) -> Result<BTreeMap<String, String>> {
     if config.data.max_unreadable_share == 0.0 {
         return Ok(BTreeMap::new());
@@ -22,11 +22,11 @@ pub fn unreadable(index: &Index, config: &Config) -> Result<BTreeMap<String, Str
         Ok(())
     };
     let results = parallel(&index.entries, meter.bar(), accept)?;
-    let reasons = results
-        .into_iter()
-        .zip(&index.entries)
-        .filter_map(|(result, entry)| result.err().map(|error| (entry.path.clone(), format!("{error:#}"))));
-    let unreadable = reasons.collect();
+    let results = results.into_iter().zip(&index.entries);
+    let reason = |(result, entry): (Result<()>, &Entry)| {
+        result.err().map(|error| (entry.path.clone(), format!("{error:#}")))
+    };
+    let unreadable = results.filter_map(reason).collect();
     check_share(index, &unreadable, config.data.max_unreadable_share)?;
     Ok(unreadable)
 }

@@ -31,15 +31,14 @@ impl Index {
         Ok(index)
     }
 
-    /// Lists and hashes all files below the class folders. Every file there that is not hidden counts as an image, so
-    /// that none is lost silently. If the table has labels, they are the classes and files may be anywhere; files that
-    /// are neither images nor DICOM and have no line are then ignored.
+    /// Lists and hashes all files below the class folders. Every file there that is not hidden counts as an
+    /// image, so that none is lost silently. If the table has labels, they are the classes and files may be
+    /// anywhere; files that are neither images nor DICOM and have no line are then ignored.
     pub fn scan(root: &Path, data: &Data) -> Result<Self> {
         scan(root, data, true)
     }
 
-    /// Scans a folder with some of the dataset's files in the same layout, such as originals. Lines of the table without
-    /// a file are allowed.
+    /// Scans a folder with some files of the dataset, such as originals; the table may list others.
     pub fn scan_part(root: &Path, data: &Data) -> Result<Self> {
         scan(root, data, false)
     }

@@ -53,8 +53,8 @@ impl Split {
     }
 }
 
-/// Divides the data, checks the division for leakage and freezes it. If a patient, a file or a near duplicate is in two
-/// folds, it lists them all and freezes nothing.
+/// Divides the data, checks the division for leakage and freezes it. If a patient, a file or a near duplicate
+/// is in two folds, it lists them all and freezes nothing.
 pub fn split(config: &Config, index: &Index, run: &RunDirectory) -> Result<Split> {
     Folds::forget_stale(run, index)?;
     if run.folds().exists() {

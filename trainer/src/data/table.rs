@@ -1,4 +1,4 @@
-//! The table of a dataset: a CSV file with one line per image that holds its patient, label and other columns.
+//! The table of a dataset: CSV with one line per image for its patient, label and other columns.
 
 use super::columns::Column;
 use super::defects::{Defects, Kind};

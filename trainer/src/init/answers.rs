@@ -44,7 +44,8 @@ pub struct Answers {
     /// Name of the bundle. Default: derived from the data set's name.
     #[arg(long, value_name = "NAME")]
     pub bundle_name: Option<String>,
-    /// Ed25519 private key that signs the bundle (PKCS#8 PEM). Created with its public key if it does not exist.
+    /// Ed25519 private key that signs the bundle (PKCS#8 PEM). Created with its public key if it does not
+    /// exist.
     #[arg(long, value_name = "FILE")]
     pub signing_key: Option<PathBuf>,
     /// Ledger of evaluations on the test fold. Default: a file in the run directory.

@@ -11,8 +11,8 @@ use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-/// Writes the private key to `file`, readable by its owner only and ignored by git, and the public key beside it. Returns
-/// the paths of the public key and of the `.gitignore`.
+/// Writes the private key to `file`, readable by its owner only and ignored by git, and the public key beside
+/// it. Returns the paths of the public key and of the `.gitignore`.
 pub(super) fn make(file: &Path) -> Result<(PathBuf, PathBuf)> {
     if let Some(folder) = file.parent() {
         files::create_folder(folder)?;
@@ -47,7 +47,7 @@ pub(super) fn make(file: &Path) -> Result<(PathBuf, PathBuf)> {
     Ok((public_file, gitignore))
 }
 
-/// Adds a file's name to the `.gitignore` of its folder if it is not in it. Returns the path of the `.gitignore`.
+/// Adds a file's name to the `.gitignore` of its folder, and returns the path of the latter.
 fn ignore(file: &Path) -> Result<PathBuf> {
     let gitignore = file.with_file_name(".gitignore");
     let name = file.file_name().unwrap_or_default().to_string_lossy();

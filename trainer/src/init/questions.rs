@@ -16,7 +16,7 @@ impl<'a> Questions<'a> {
         Self { input, is_terminal, missing: Vec::new() }
     }
 
-    /// `suggestion` is the answer for an empty line. Without an answer, `option` is reported by [`check`](Self::check).
+    /// `suggestion` is the answer for an empty line; [`check`](Self::check) reports unanswered options.
     pub(super) fn required<T>(
         &mut self,
         given: Option<T>,

@@ -1,5 +1,5 @@
-//! Settings of the C allocator. libtorch allocates and frees all activations in every step. By default, glibc returns
-//! blocks above 32 MiB to the kernel and faults them in again, which takes a third of a training step.
+//! libtorch allocates all activations in every step; by default, glibc returns blocks above 32 MiB to the
+//! kernel and faults them in again, which takes a third of a training step.
 
 pub fn keep_freed_memory() {
     #[cfg(target_env = "gnu")]

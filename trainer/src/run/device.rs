@@ -55,14 +55,15 @@ const GLOBAL_CONTEXT: &[u8] = b"_ZN2at13globalContextEv";
 const SET_ALGORITHMS: &[u8] = b"_ZN2at7Context26setDeterministicAlgorithmsEbb";
 const SET_FILL: &[u8] = b"_ZN2at7Context39setDeterministicFillUninitializedMemoryEb";
 
-/// Selects deterministic algorithms in libtorch for the whole process, or lets cuDNN choose the fastest. An operation
-/// without a deterministic algorithm is an error on a CPU and a warning on a GPU, as is a missing
-/// `CUBLAS_WORKSPACE_CONFIG`. Results still depend on the hardware, the version of libtorch and the number of threads.
+/// Selects deterministic algorithms in libtorch for the whole process, or lets cuDNN choose the fastest. An
+/// operation without a deterministic algorithm is an error on a CPU and a warning on a GPU, as is a missing
+/// `CUBLAS_WORKSPACE_CONFIG`. Results still depend on the hardware, the version of libtorch and the number of
+/// threads.
 pub fn set_deterministic(deterministic: bool, device: Device) -> Result<()> {
     Cuda::cudnn_set_benchmark(!deterministic);
     let process = Library::this();
-    // SAFETY: the signatures match ATen/Context.h. `globalContext()` returns a reference to a static object, and the
-    // Itanium ABI passes the object of a member function as first argument.
+    // SAFETY: the signatures match ATen/Context.h. `globalContext()` returns a reference to a static object,
+    // and the Itanium ABI passes the object of a member function as first argument.
     let set = || unsafe {
         let context = process.get::<unsafe extern "C" fn() -> *mut c_void>(GLOBAL_CONTEXT)?();
         let algorithms = process.get::<unsafe extern "C" fn(*mut c_void, bool, bool)>(SET_ALGORITHMS)?;

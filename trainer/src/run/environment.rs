@@ -55,8 +55,8 @@ pub fn now() -> Result<String> {
     Ok(OffsetDateTime::now_utc().replace_nanosecond(0)?.format(&Rfc3339)?)
 }
 
-/// Commit of the trainer's repository that contains this executable, with `+changes` if the working tree differs. The
-/// current folder may belong to another repository.
+/// Commit of the trainer's repository that contains this executable, with `+changes` if the working tree
+/// differs. The current folder may belong to another repository.
 pub fn git_commit() -> Option<String> {
     commit_of(&repository_of(&std::env::current_exe().ok()?)?)
 }

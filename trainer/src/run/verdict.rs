@@ -15,7 +15,7 @@ pub enum Verdict {
     NotFit,
     /// No gate is failed, but the data is too small to show that all are met.
     NotEnoughData,
-    /// All measured gates are met, but some were not measured, or a gate on AUC, sensitivity or specificity is null.
+    /// All measured gates are met, but one was not measured, or AUC, sensitivity or specificity has none.
     NotShown,
 }
 

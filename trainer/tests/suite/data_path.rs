@@ -1,4 +1,4 @@
-//! The data path: decoded pixels are cached and shared, damaged caches are rebuilt, and `benchmark training` measures it.
+//! The cache of decoded pixels is shared and rebuilt if damaged; `benchmark training` measures it.
 
 use crate::support::{SIDE, Workbench, succeed};
 use cxr_trainer::benchmark::training::TrainingBenchmark;

@@ -1,4 +1,4 @@
-//! The division into folds: patients stay together, classes keep their shares, and the seed determines the folds.
+//! The division into folds: patients stay together, classes keep their shares, the seed determines it.
 
 use anyhow::Result;
 use cxr_trainer::data::entry::{Entry, OfficialSplit};
@@ -8,8 +8,8 @@ use cxr_trainer::data::patient::PatientRule;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-/// 300 patients per class with one to five images. Every tenth normal patient shares a file with the next one, and every
-/// twentieth patient has images of both classes.
+/// 300 patients per class with one to five images. Every tenth normal patient shares a file with the next
+/// one, and every twentieth patient has images of both classes.
 fn index() -> Index {
     let mut entries = Vec::new();
     for positive in [false, true] {

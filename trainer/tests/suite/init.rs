@@ -1,4 +1,4 @@
-//! `init` writes a configuration that runs, from options or from answers on standard input, and names what is missing.
+//! `init` writes a configuration that runs, from options or standard input, and names what is missing.
 
 use crate::support::{Workbench, assert_contains, fail, succeed};
 use serde_yaml_ng::Value;

@@ -1,5 +1,4 @@
-//! Data of other hospitals: other file names, a table, several classes, mistakes. The tests follow the advice in the error
-//! messages literally.
+//! Data of other hospitals. The tests follow the advice in the error messages literally.
 
 use crate::support::{Workbench, assert_accepted, assert_contains, fail, onnxruntime, result, succeed};
 use cxr::bundle::Manifest;
@@ -206,7 +205,7 @@ fn folds_are_stratified_by_site() {
     let printed = succeed(&mut workbench.command("split"));
     assert!(!printed.contains("site (column of the table)"), "{printed}");
     let split: Split = result(&workbench, "split.json");
-    // 10 patients of each class and site; a fold with a share of a fifth gets 3 classes x 2 patients x 2 images of a site.
+    // 10 patients of each class and site: a fifth is 3 classes x 2 patients x 2 images of a site.
     for (site, folds) in &split.columns["site"] {
         for fold in [Fold::Select, Fold::Calibrate, Fold::Test] {
             assert_eq!(folds[&fold], 12, "{site} {}: {folds:?}", fold.name());

@@ -1,5 +1,6 @@
-//! Rows and images of patients stay in the run directory unless the configuration allows more. Identifiers are planted in
-//! the names of all kinds of files, and every byte in the store or sent to a server is searched for them.
+//! Rows and images of patients stay in the run directory unless the configuration allows more. Identifiers
+//! are planted in the names of all kinds of files, and every byte in the store or sent to a server is
+//! searched for them.
 
 use crate::recorder::Recorder;
 use crate::site::{IDENTIFIERS, Site, files_below};

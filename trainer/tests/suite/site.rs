@@ -1,5 +1,5 @@
-//! A git repository in which the commands of README's "Train it" were run once, on files named after patients. Several
-//! tests share it, and none changes what another reads.
+//! A git repository in which the commands of README's "Train it" were run once, on files named after
+//! patients. Several tests share it, and none changes what another reads.
 
 use crate::support::{SIDE, Workbench, onnxruntime, repository, succeed};
 use cxr::phantom::encode_png;
@@ -44,7 +44,7 @@ impl Site {
         site
     }
 
-    /// Lock for commands that send the events of the site's run; concurrent ones would leave events in the spool.
+    /// Lock for commands that send events of the run: concurrent ones would leave some in the spool.
     pub(crate) fn tracking() -> MutexGuard<'static, ()> {
         static TRACKING: Mutex<()> = Mutex::new(());
         TRACKING.lock().unwrap_or_else(PoisonError::into_inner)
@@ -85,8 +85,8 @@ impl Site {
         succeed(git.args(arguments))
     }
 
-    /// Two images per patient, a damaged file and a list; images that are not radiographs, an external set with a damaged
-    /// file, and originals of some images.
+    /// Two images per patient, a damaged file and a list; images that are not radiographs, an external set
+    /// with a damaged file, and originals of some images.
     fn write_images(&self) {
         let data = self.workbench.data();
         for (split, n, first) in [("train", 48, 0), ("test", 12, 1_000)] {

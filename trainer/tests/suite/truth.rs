@@ -1,4 +1,4 @@
-//! Card and report state what the configuration and the measurements say, and contain no word about another dataset.
+//! Card and report state configuration and measurements, and contain no word about another dataset.
 
 use crate::site::files_below;
 use crate::support::{Workbench, assert_contains, first_phantom};
@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 const FOREIGN: &str = "Kermany|kermany|Guangzhou|Mendeley|NIH|Wang|CC BY|GluonCV|\
     paediatric|pediatric|children|child|official|224 x 224";
 
-/// Four class folders, invented provenance, an intended use for adults, and gates that any trained network meets.
+/// Four class folders, invented provenance, a use for adults, and gates that any trained network meets.
 pub(crate) fn state_other_provenance(workbench: &Workbench) {
     let train = workbench.data().join("train");
     std::fs::create_dir(train.join("INFILTRATE")).unwrap();
@@ -48,8 +48,7 @@ provenance:
     );
 }
 
-/// Card and report contain all statements and mark missing ones, and no text in bundle, report or figures contains a
-/// foreign word.
+/// Card and report contain all statements and mark missing ones, and no text has a foreign word.
 pub(crate) fn expect_own_words_only(workbench: &Workbench, reports: &Path) {
     let bundle = workbench.path().join("bundle");
     let card = std::fs::read_to_string(bundle.join("MODEL_CARD.md")).unwrap();

@@ -3,7 +3,7 @@
 use super::draw::Variation;
 use tch::Tensor;
 
-/// Replaces the images that `wants` selects by the result of `act` on them, in order; the others keep every bit.
+/// Replaces the images that `wants` selects by `act` of them, in order; the others keep every bit.
 pub(super) fn only(
     mut images: Tensor,
     varied: &[Variation],

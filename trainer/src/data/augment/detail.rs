@@ -42,7 +42,7 @@ fn reach(sigma: f64) -> i64 {
     ((3.0 * sigma).ceil() as i64).max(LEAST_RADIUS)
 }
 
-/// Weights beyond `reach(sigma)` are zero, so that an image does not depend on the longest kernel in its batch.
+/// Zero beyond `reach(sigma)`, so that an image does not depend on other kernels of its batch.
 fn kernel(sigma: f64, radius: i64) -> Vec<f32> {
     let weight = |offset: i64| {
         let distance = offset as f64 / sigma.max(1e-6);
@@ -68,8 +68,8 @@ fn drawn_deviation() -> f64 {
     (4.0 * (256.0f64.powi(2) - 1.0) / 12.0).sqrt()
 }
 
-/// Noise of mean 0 from each image's seed; none if no image has noise. The sum of four bytes is close enough to a normal
-/// variable, and four times as fast to draw.
+/// Noise of mean 0 from each image's seed; none if no image has noise. The sum of four bytes is close enough
+/// to a normal variable, and four times as fast to draw.
 pub(super) fn draw_noise(varied: &[Variation], n_pixels: usize) -> Option<Vec<i16>> {
     if varied.iter().all(|v| v.noise.0 == 0.0) {
         return None;

@@ -4,8 +4,8 @@ use crate::config::Augmentation;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-/// The generator of one sample in one epoch. It depends on nothing else, so neither the order of threads nor resuming a
-/// run changes an augmented image.
+/// The generator of one sample in one epoch. It depends on nothing else, so neither the order of threads nor
+/// resuming a run changes an augmented image.
 pub fn generator(seed: u64, epoch: usize, sample: usize) -> ChaCha8Rng {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     rng.set_stream((epoch as u64) << 32 | sample as u64);

@@ -1,5 +1,5 @@
-//! Frames from other images: the edges (table, collimator, markers, extent of neck and abdomen) come from the next image
-//! of the batch, of either class, so that they carry no information about the lungs inside.
+//! Frames from other images: the edges (table, collimator, markers, extent of neck and abdomen) come from the
+//! next image of the batch, of either class, so that they carry no information about the lungs inside.
 
 use super::batch::column;
 use super::draw::Variation;

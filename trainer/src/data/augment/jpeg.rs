@@ -1,4 +1,4 @@
-//! JPEG artefacts on the device: baseline luminance coding (ITU-T T.81) without the entropy coding, which is lossless.
+//! JPEG artefacts on the device: baseline luminance coding (ITU-T T.81) without lossless entropy coding.
 
 use super::batch::only;
 use super::draw::Variation;

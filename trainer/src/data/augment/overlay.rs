@@ -1,5 +1,5 @@
-//! Marks over the image: rectangles in the corners, and letters like burned-in side markers. Both classes get them alike,
-//! so that a network does not learn from such marks.
+//! Marks over the image: rectangles in the corners, and letters like burned-in side markers. Both classes get
+//! them alike, so that a network does not learn from such marks.
 
 use super::draw::{Marks, Variation, generator};
 use rand::RngExt;

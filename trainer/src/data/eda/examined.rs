@@ -1,5 +1,4 @@
-//! Counts, properties, statistics and artefacts of the images of a dataset by class, and shortcuts: single properties that
-//! predict the class.
+//! Properties, statistics and artefacts by class, and shortcuts: single properties that predict the class.
 
 use crate::config::Config;
 use crate::data::count::{CountTable, count, listed};
@@ -27,8 +26,7 @@ pub struct Examined {
     pub counts: CountTable<String>,
     /// By class folder, in all splits.
     pub properties: BTreeMap<String, Properties>,
-    /// Intensity, edges and texture by class folder and name (`cxr::statistics`, `cxr::analysis::texture`), without the
-    /// published test split.
+    /// By class folder and name (`cxr::statistics`, `cxr::analysis::texture`), without the test split.
     pub statistics: BTreeMap<String, BTreeMap<String, Summary>>,
     /// Artefacts by class folder, without the published test split.
     pub artefacts: BTreeMap<String, ArtefactCounts>,

@@ -1,6 +1,6 @@
-//! Label noise by confident learning (Northcutt et al. 2021). The probabilities come from a logistic regression,
-//! cross-validated by patient, on features of a network that was not trained on these labels. The published test split is
-//! left out.
+//! Label noise by confident learning (Northcutt et al. 2021). The probabilities come from a logistic
+//! regression, cross-validated by patient, on features of a network that was not trained on these labels. The
+//! published test split is left out.
 
 use crate::config::Config;
 use crate::data::entry::{Entry, OfficialSplit};

@@ -44,8 +44,8 @@ pub fn sizes(index: &Index, survey: &Survey) -> Result<String> {
     by_class(index, survey, true, &sizes)
 }
 
-/// One histogram per property, one series per class. Sizes are bars side by side, because many images have the same size
-/// and outlines would cover each other.
+/// One histogram per property, one series per class. Sizes are bars side by side, because many images have
+/// the same size and outlines would cover each other.
 fn by_class(index: &Index, survey: &Survey, sizes: bool, of: &[(&str, Of)]) -> Result<String> {
     let mut classes: BTreeMap<&str, Vec<&Facts>> = BTreeMap::new();
     for (entry, facts) in index.entries.iter().zip(&survey.facts) {

@@ -27,8 +27,7 @@ pub fn suspects(index: &Index, config: &Config, noise: &LabelNoise) -> Result<Op
     )
 }
 
-/// Sheets by file name: near duplicates, and, without the published test split, letter-like marks, borders and extreme
-/// exposure.
+/// By file name: near duplicates, marks, borders, extreme exposure; the last three without the test split.
 pub fn findings(
     index: &Index,
     survey: &Survey,
@@ -40,10 +39,10 @@ pub fn findings(
     });
     let flagged = |of: fn(&Facts) -> bool| {
         let seen = index.entries.iter().zip(&survey.facts);
-        let paths: Vec<(&str, String)> = seen
-            .filter(|(entry, facts)| entry.split != OfficialSplit::Test && facts.as_ref().is_some_and(of))
-            .map(|(entry, _)| (entry.path.as_str(), entry.class.clone()))
-            .collect();
+        let flagged = seen
+            .filter(|(entry, facts)| entry.split != OfficialSplit::Test && facts.as_ref().is_some_and(of));
+        let paths: Vec<(&str, String)> =
+            flagged.map(|(entry, _)| (entry.path.as_str(), entry.class.clone())).collect();
         // Spread over the dataset instead of its first patients.
         let step = paths.len().div_ceil(TILES).max(1);
         paths.into_iter().step_by(step).collect::<Vec<_>>()

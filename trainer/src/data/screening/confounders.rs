@@ -1,5 +1,5 @@
-//! Confounders: columns of the table or properties of the files that predict the class by themselves. A network can learn
-//! them instead of the finding. The published test split is left out.
+//! Confounders: columns of the table or properties of the files that predict the class by themselves. A
+//! network can learn them instead of the finding. The published test split is left out.
 
 use super::survey::{Facts, Survey};
 use crate::data::columns::Column;
@@ -50,8 +50,7 @@ impl Confounder {
         self.auc.ci95[0] >= MIN_AUC
     }
 
-    /// Values of the table that occur in one class only, beyond chance. Such a value determines the class, even if the
-    /// AUC of the property is low.
+    /// Values of the table in one class only, beyond chance, even if the AUC of the property is low.
     pub fn one_class(&self) -> Vec<String> {
         if self.source != Source::Table {
             return Vec::new();
@@ -105,13 +104,9 @@ pub fn lines(found: &[Confounder]) -> Vec<String> {
 
 /// All properties with several values, by descending AUC.
 pub fn find(index: &Index, survey: &Survey, seed: u64) -> Vec<Confounder> {
-    let known: Vec<(&Entry, Option<&Facts>)> = index
-        .entries
-        .iter()
-        .zip(&survey.facts)
-        .map(|(entry, facts)| (entry, facts.as_ref()))
-        .filter(|(entry, _)| entry.split != OfficialSplit::Test)
-        .collect();
+    let images = index.entries.iter().zip(&survey.facts);
+    let known = images.filter(|(entry, _)| entry.split != OfficialSplit::Test);
+    let known: Vec<(&Entry, Option<&Facts>)> = known.map(|(entry, facts)| (entry, facts.as_ref())).collect();
     let of_table = Column::ALL.into_iter().map(|column| {
         let values = known.iter().map(|(entry, _)| entry.columns.get(&column).cloned()).collect();
         (column.property(), Source::Table, values)
@@ -172,11 +167,9 @@ fn measured(
     values: &[Option<String>],
     seed: u64,
 ) -> Option<Confounder> {
-    let images: Vec<(&Entry, &str)> = known
-        .iter()
-        .zip(values)
-        .filter_map(|((entry, _), value)| Some((*entry, value.as_deref()?)))
-        .collect();
+    let images = known.iter().zip(values);
+    let images: Vec<(&Entry, &str)> =
+        images.filter_map(|((entry, _), value)| Some((*entry, value.as_deref()?))).collect();
     let mut groups: BTreeMap<String, ByClass> = BTreeMap::new();
     for (entry, value) in &images {
         let of_value = groups.entry((*value).to_owned()).or_default();
@@ -194,13 +187,12 @@ fn measured(
 /// The patient of each image as a number, counted from 0.
 fn patient_numbers(entries: &[&Entry]) -> Vec<usize> {
     let mut numbers = BTreeMap::new();
-    entries
-        .iter()
-        .map(|entry| {
-            let next = numbers.len();
-            *numbers.entry(entry.patient.as_str()).or_insert(next)
-        })
-        .collect()
+    let mut patients = Vec::new();
+    for entry in entries {
+        let next = numbers.len();
+        patients.push(*numbers.entry(entry.patient.as_str()).or_insert(next));
+    }
+    patients
 }
 
 /// AUC of one score per image, with its bootstrap interval over patients; none without both classes.
@@ -215,8 +207,8 @@ pub(crate) fn measured_auc(scores: &[f64], entries: &[&Entry], seed: u64) -> Opt
     Some(Measured { value, ci95, n: entries.len() })
 }
 
-/// Share of positives among the images with the same value in the other folds, shrunk towards one half so that a value of
-/// a single patient predicts nothing.
+/// Share of positives among the images with the same value in the other folds, shrunk towards one half so
+/// that a value of a single patient predicts nothing.
 fn scores(images: &[(&Entry, &str)], patients: &[usize]) -> Vec<f64> {
     let mut counts: BTreeMap<(&str, usize), [usize; 2]> = BTreeMap::new();
     for ((entry, value), patient) in images.iter().zip(patients) {

@@ -86,7 +86,7 @@ fn contradict(files: &[&Entry]) -> bool {
     files.iter().map(|entry| entry.class.to_ascii_uppercase()).collect::<BTreeSet<_>>().len() > 1
 }
 
-/// Lists all byte-equal files in several classes and, if the published test split is the test fold, in and outside of it.
+/// Fails for byte-equal files in several classes, and in and outside of a published test split.
 pub fn check_copies(index: &Index, published_test: bool) -> Result<()> {
     let copies = copies(index);
     let crosses = |files: &[&Entry]| {

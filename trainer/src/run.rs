@@ -163,12 +163,10 @@ impl RunDirectory {
         files::write_atomically(&folder.join(name), content.as_ref())
     }
 
-    /// Default folder of the bundle.
     pub fn bundle(&self) -> PathBuf {
         self.file(BUNDLE)
     }
 
-    /// Default folder of the report.
     pub fn report(&self) -> PathBuf {
         self.file("report")
     }
@@ -208,8 +206,8 @@ mod tests {
         RunDirectory::check_place(path).unwrap();
         let config = path.join(CONFIG);
         std::fs::write(&config, "trainer: { training: { epochs: 3 } }").unwrap();
-        let told = RunDirectory::check_place(path).unwrap_err().to_string();
-        assert!(told.contains("do not belong to a run") && told.contains("--run runs/first"), "{told}");
+        let error = RunDirectory::check_place(path).unwrap_err().to_string();
+        assert!(error.contains("do not belong to a run") && error.contains("--run runs/first"), "{error}");
         std::fs::write(&config, "seed: 1\ndata: {}\ntraining: {}\n").unwrap();
         RunDirectory::check_place(path).unwrap();
         // A start that was interrupted before the configuration was written.

@@ -161,7 +161,6 @@ impl Folds {
         Ok(frozen)
     }
 
-    /// None if there is no file.
     pub fn load(file: &Path) -> Result<Option<Self>> {
         files::read_json(file)
     }

@@ -38,7 +38,6 @@ pub fn looks(config: &Evaluation, run: &Path, images_sha256: &str) -> Result<Vec
     Ok(looks)
 }
 
-/// One evaluation on the test fold.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Look {

@@ -63,8 +63,8 @@ pub(crate) fn by_pattern(path: &str, pattern: &Regex) -> Option<String> {
 const FEW: f64 = 0.1;
 
 /// Error with advice about files that the pattern misses. `paths` are all paths below the class folders.
-pub(super) fn unmatched(files: &[String], paths: &[&str], pattern: &str) -> anyhow::Error {
-    let advice = match another(paths, pattern) {
+pub(super) fn unmatched_error(files: &[String], paths: &[&str], pattern: &str) -> anyhow::Error {
+    let advice = match better_pattern(paths, pattern) {
         Some(Guess { pattern, n_patients }) => format!(
             "This pattern finds {n_patients} patients in all {} files; check whether that is right:\n{}",
             paths.len(),
@@ -88,22 +88,22 @@ pub(super) fn unmatched(files: &[String], paths: &[&str], pattern: &str) -> anyh
 }
 
 /// A pattern that matches all files and distinguishes at least the patients that the configured one does.
-fn another(paths: &[&str], pattern: &str) -> Option<Guess> {
+fn better_pattern(paths: &[&str], pattern: &str) -> Option<Guess> {
     let configured = Regex::new(pattern).ok()?;
     let patients_of = |pattern: &Regex, paths: &[&str]| {
         paths.iter().filter_map(|path| by_pattern(path, pattern)).collect::<BTreeSet<_>>().len()
     };
-    let (told, untold): (Vec<&str>, Vec<&str>) = paths.iter().partition(|path| configured.is_match(path));
-    let n_told = patients_of(&configured, &told);
+    let (matched, others): (Vec<&str>, Vec<&str>) = paths.iter().partition(|path| configured.is_match(path));
+    let n_matched = patients_of(&configured, &matched);
     let fits = |guess: &Guess| {
-        Regex::new(&guess.pattern).is_ok_and(|guessed| n_told <= patients_of(&guessed, &told))
+        Regex::new(&guess.pattern).is_ok_and(|guessed| n_matched <= patients_of(&guessed, &matched))
     };
     guess(paths).filter(fits).or_else(|| {
         // A second naming scheme, unless an identifier occurs in both.
-        let beside = guess(&untold).filter(|_| untold.len() as f64 > FEW * paths.len() as f64)?;
+        let beside = guess(&others).filter(|_| others.len() as f64 > FEW * paths.len() as f64)?;
         let both = format!("{pattern}|{}", beside.pattern);
         let n_patients = patients_of(&Regex::new(&both).ok()?, paths);
-        (n_patients == n_told + beside.n_patients).then_some(Guess { pattern: both, n_patients })
+        (n_patients == n_matched + beside.n_patients).then_some(Guess { pattern: both, n_patients })
     })
 }
 
@@ -115,7 +115,7 @@ fn widened(pattern: &str) -> String {
 }
 
 /// Error with advice about unknown naming schemes. `paths` are all paths below the class folders.
-pub(super) fn unknown(files: &[String], paths: &[&str]) -> anyhow::Error {
+pub(super) fn unknown_error(files: &[String], paths: &[&str]) -> anyhow::Error {
     let by_name = match guess(paths) {
         Some(guess) => format!(
             "- From the file names. This pattern finds {} patients in {} files; check whether that is right:\n{}",
@@ -184,7 +184,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn file_names_tell_the_patient() {
+    fn known_naming_schemes_give_the_patient() {
         let cases = [
             ("person23_bacteria_78.jpeg", Some("person23_bacteria")),
             ("person23_virus_56.jpeg", Some("person23_virus")),
@@ -212,24 +212,23 @@ mod tests {
     }
 
     #[test]
-    fn a_pattern_that_is_not_that_of_the_names_is_advised_against() {
+    fn advice_for_a_pattern_that_misses_files_fits_all_names() {
         let names = |form: &str, n: usize| -> Vec<String> {
             (0..2 * n)
                 .map(|i| form.replace('#', &(100 + i / 2).to_string()).replace('@', &(i % 2).to_string()))
                 .collect()
         };
-        let told = |names: &[String], untold: &[String], pattern: &str| {
-            let paths: Vec<&str> = names.iter().chain(untold).map(String::as_str).collect();
-            unmatched(untold, &paths, pattern).to_string()
+        let error = |names: &[String], others: &[String]| {
+            let paths: Vec<&str> = names.iter().chain(others).map(String::as_str).collect();
+            unmatched_error(others, &paths, "^case-([0-9]+)").to_string()
         };
-        let found = told(&[], &names("site-#-@.png", 95), "^case-([0-9]+)");
+        let found = error(&[], &names("site-#-@.png", 95));
         assert!(found.contains("'^site-([0-9]+)-'") && found.contains("95 patients in all 190"), "{found}");
         // Some files match: the two schemes stay apart.
-        let found = told(&names("case-#-@.png", 5), &names("site-9#-@.png", 95), "^case-([0-9]+)");
+        let found = error(&names("case-#-@.png", 5), &names("site-9#-@.png", 95));
         assert!(found.contains("100 patients in all 200") && !found.contains("(.+)"), "{found}");
         // Too many for patients of their own, and no scheme in their names.
-        let found =
-            told(&names("case-#-@.png", 5), &["anna.png".to_owned(), "ben.png".to_owned()], "^case-([0-9]+)");
+        let found = error(&names("case-#-@.png", 5), &["anna.png".to_owned(), "ben.png".to_owned()]);
         assert!(found.contains("table: patients.csv") && !found.contains("(.+)"), "{found}");
     }
 
@@ -240,8 +239,8 @@ mod tests {
                 .map(|n| format!("{}case-{n}-b.png", if pattern.starts_with('^') { "" } else { "x-" }))
                 .collect();
             let paths: Vec<&str> = matched.iter().map(String::as_str).chain(["other.png"]).collect();
-            let told = unmatched(&["other.png".to_owned()], &paths, pattern).to_string();
-            let advice = &told[told.find("    trainer:").unwrap()..];
+            let error = unmatched_error(&["other.png".to_owned()], &paths, pattern).to_string();
+            let advice = &error[error.find("    trainer:").unwrap()..];
             let advice: serde_yaml_ng::Value = serde_yaml_ng::from_str(advice).unwrap();
             let widened = Regex::new(advice["trainer"]["data"]["patient_pattern"].as_str().unwrap()).unwrap();
             let name = if pattern.starts_with('^') { "case-17-b.png" } else { "x-case-17-b.png" };

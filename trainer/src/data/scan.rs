@@ -3,7 +3,7 @@
 use super::defects::{Defects, Kind, listed};
 use super::entry::{Entry, OfficialSplit};
 use super::index::Index;
-use super::patient::{PatientRule, by_pattern, known, unknown, unmatched};
+use super::patient::{PatientRule, by_pattern, known, unknown_error, unmatched_error};
 use super::readable::foreign;
 use super::table::{Line, Table};
 use crate::config::Config;
@@ -290,8 +290,8 @@ impl Scan<'_> {
             self.found.iter().filter(is_image).map(|found| &found.path[found.prefix_len..]).collect();
         let error = match (images.as_slice(), rule) {
             ([], _) => None,
-            (images, PatientRule::Pattern(pattern)) => Some(unmatched(images, &paths, pattern)),
-            (images, _) => Some(unknown(images, &paths)),
+            (images, PatientRule::Pattern(pattern)) => Some(unmatched_error(images, &paths, pattern)),
+            (images, _) => Some(unknown_error(images, &paths)),
         };
         if others.is_empty()
             && let Some(error) = error

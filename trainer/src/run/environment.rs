@@ -112,7 +112,7 @@ mod tests {
         std::fs::create_dir_all(root.join("target/release")).unwrap();
         std::fs::write(&program, "").unwrap();
         std::fs::create_dir(root.join(".git")).unwrap();
-        assert_eq!(repository_of(&program), None, "somebody else's repository");
+        assert_eq!(repository_of(&program), None, "another repository");
         std::fs::create_dir(root.join("trainer")).unwrap();
         std::fs::write(root.join("trainer/Cargo.toml"), "").unwrap();
         assert_eq!(repository_of(&program), Some(root));

@@ -67,7 +67,12 @@ fn options_alone_make_a_configuration_that_runs() {
         command
             .args("data --class NORMAL=negative --class Opacity=positive --class Other=exclude".split(' '));
         command.args(["--patient-pattern", "^ward-([0-9]+)_", "--name", "O'Neill's ward: 2024"]);
-        command.args(["--intended-use", "A test: nobody's care depends on it.", "--signing-key", "key.pem"]);
+        command.args([
+            "--intended-use",
+            "A test: no patient's care depends on it.",
+            "--signing-key",
+            "key.pem",
+        ]);
         command.args(["--ages", "18-120", "--views", "PA,ap", "--population", "phantoms"]);
         command
     };

@@ -1,5 +1,5 @@
-//! The configuration as one typed tree: the section `trainer` of config/default.yaml, files over it, the command line
-//! over all. Values are checked here; what they mean is said where they are used.
+//! The configuration as one typed tree: the section `trainer` of config/default.yaml, then each --config
+//! file, then the command line; later values override earlier ones. config/default.yaml explains every key.
 
 pub mod augmentation;
 pub mod calibration;
@@ -10,10 +10,8 @@ pub mod gates;
 mod layers;
 pub mod model;
 pub mod provenance;
-mod required;
 pub mod robustness;
 pub mod screening;
-mod share;
 pub mod tracking;
 pub mod training;
 pub mod tune;
@@ -24,7 +22,7 @@ pub use data::Data;
 pub use evaluation::Evaluation;
 pub use export::Export;
 pub use gates::Gates;
-pub(crate) use layers::nearest;
+pub(crate) use layers::did_you_mean;
 pub use model::Model;
 pub use provenance::Provenance;
 pub use robustness::Robustness;
@@ -33,60 +31,42 @@ pub use tracking::Tracking;
 pub use training::Training;
 pub use tune::Tune;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use cxr::{AcceptancePolicy, PreprocessSpec};
 use data::Label;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use std::path::{Path, PathBuf};
 
-/// What the classes are called where several folders count as one of them.
+/// Names of the classes if several class folders count as the same label.
 const UNNAMED: [&str; 2] = ["NEGATIVE", "POSITIVE"];
 
-/// The folder that holds data and weights, as the configurations in config/ name it.
+/// Folder of data and weights in the configurations in config/.
 pub const DATA_FOLDER: &str = "../shared/data";
 
-/// The section `trainer`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// Seed of everything random.
     pub seed: u64,
-    /// `data`.
     pub data: Data,
-    /// `audit`.
     pub audit: Screening,
-    /// `acceptance`.
     pub acceptance: AcceptancePolicy,
-    /// `preprocess`.
     pub preprocess: PreprocessSpec,
-    /// `model`.
     pub model: Model,
-    /// `training`.
     pub training: Training,
-    /// `augmentation`.
     pub augmentation: Augmentation,
-    /// `stored_jpeg_quality`: see [`served_preprocess`](Self::served_preprocess).
     pub stored_jpeg_quality: Option<u8>,
-    /// `calibration`.
     pub calibration: Calibration,
-    /// `evaluation`.
     pub evaluation: Evaluation,
-    /// `robustness`.
     pub robustness: Robustness,
-    /// `export`.
     pub export: Export,
-    /// `tracking`.
     pub tracking: Tracking,
-    /// `tune`.
     pub tune: Tune,
-    /// `provenance`.
     pub provenance: Provenance,
-    /// `gates`.
     pub gates: Gates,
 }
 
-/// The part that weights depend on, without the folders of this machine: what a run must not change once it has weights. Keys of
-/// these sections on which no weight depends are blank.
+/// The keys that the weights depend on. They must not change once a run has weights. Keys of these sections
+/// on which no weight depends, such as the folders of this machine, are blank.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct TrainingPart {
     seed: u64,
@@ -99,22 +79,20 @@ pub struct TrainingPart {
 }
 
 impl Config {
-    /// Reads the section `trainer` of config/default.yaml with these files over it, the later over the earlier. `data_folder` stands for
-    /// [`DATA_FOLDER`] in every path.
-    ///
-    /// # Errors
-    /// Names the key and the file of what is missing, unknown, of a wrong type or out of range.
+    /// Reads the section `trainer` of config/default.yaml and of `files`; a later file overrides an earlier
+    /// one. `data_folder` replaces [`DATA_FOLDER`] in every path.
     pub fn load(files: &[PathBuf], data_folder: Option<&Path>) -> Result<Self> {
-        let mut config: Self = layers::read(files)?;
+        let mut config = layers::read(files)?;
         if let Some(folder) = data_folder {
-            let others = [
+            let paths = [
+                Some(&mut config.data.root),
                 config.data.table.as_mut(),
                 config.model.weights.as_mut(),
                 config.export.originals.as_mut(),
                 config.calibration.ood_images.as_mut(),
                 config.evaluation.external.as_mut().map(|external| &mut external.root),
             ];
-            for path in [&mut config.data.root].into_iter().chain(others.into_iter().flatten()) {
+            for path in paths.into_iter().flatten() {
                 if let Ok(rest) = path.strip_prefix(DATA_FOLDER) {
                     *path = folder.join(rest);
                 }
@@ -125,7 +103,6 @@ impl Config {
         Ok(config)
     }
 
-    /// What a run is frozen with.
     pub fn training_part(&self) -> TrainingPart {
         let Self { seed, mut data, acceptance, preprocess, mut model, mut training, augmentation, .. } =
             self.clone();
@@ -139,9 +116,8 @@ impl Config {
         TrainingPart { seed, data, acceptance, preprocess, model, training, augmentation }
     }
 
-    /// The recipe of everything that is scored once training is over, the service's images included. Where the training
-    /// images are JPEG files of the model's size, every other image is put through such a file as well; the training
-    /// images have been through theirs.
+    /// Preprocessing of the images that are scored after training, in the service too. If the training images
+    /// are JPEG files of the model's size, it compresses other images in the same way.
     pub fn served_preprocess(&self) -> PreprocessSpec {
         PreprocessSpec { stored_jpeg_quality: self.stored_jpeg_quality, ..self.preprocess }
     }
@@ -167,50 +143,62 @@ impl Config {
         self.tune.check()
     }
 
-    /// What the service calls the negative and the positive class: as configured, else each by the one class folder that counts as it.
+    /// Names of the classes in answers, negative first. Default: the only class folder with that label.
     pub fn labels(&self) -> [String; 2] {
-        let folders = |wanted: Label| {
-            let classes = self.data.classes.iter().filter(move |(_, label)| **label == wanted);
-            classes.map(|(name, _)| name.to_ascii_uppercase())
-        };
-        let named = |label: Label, unnamed: &str| {
-            let mut folders = folders(label);
+        let name = |wanted: Label, unnamed: &str| {
+            let mut folders = self.data.classes.iter().filter(|(_, label)| **label == wanted);
             match (folders.next(), folders.next()) {
-                (Some(only), None) => only,
+                (Some((only, _)), None) => only.to_ascii_uppercase(),
                 _ => unnamed.to_owned(),
             }
         };
-        let rule = || [named(Label::Negative, UNNAMED[0]), named(Label::Positive, UNNAMED[1])];
-        self.export.labels.clone().unwrap_or_else(rule)
+        let names = || [name(Label::Negative, UNNAMED[0]), name(Label::Positive, UNNAMED[1])];
+        self.export.labels.clone().unwrap_or_else(names)
     }
 
-    /// SHA-256 of everything that the verdict compares figures with.
+    /// SHA-256 of all bounds that the verdict applies.
     pub fn gates_digest(&self) -> Result<String> {
-        let fixed = (&self.gates, self.calibration.target_sensitivity);
-        Ok(cxr::bundle::sha256_hex(&serde_json::to_vec(&fixed)?))
+        let bounds = (&self.gates, self.calibration.target_sensitivity);
+        Ok(cxr::bundle::sha256_hex(&serde_json::to_vec(&bounds)?))
     }
 
-    /// Refuses a configuration that does not say which data it is for.
-    ///
-    /// # Errors
-    /// Names every key that is not set.
+    /// Checks the keys without a default that every command on data needs.
     pub fn check_for_data(&self) -> Result<()> {
-        required::check(&[
+        require(&[
             ("trainer.data.root (or --data)", self.data.root.as_os_str().is_empty()),
             ("trainer.data.name", self.data.name.is_empty()),
             ("trainer.data.classes", self.data.classes.is_empty()),
         ])
     }
 
-    /// Refuses a configuration that does not say what the bundle is.
-    ///
-    /// # Errors
-    /// Names every key that is not set.
+    /// Checks the keys without a default that a bundle needs.
     pub fn check_for_bundle(&self) -> Result<()> {
         let export = &self.export;
-        required::check(&[
+        require(&[
             ("trainer.export.name", export.name.is_empty()),
             ("trainer.export.intended_use.statement", export.intended_use.statement.is_empty()),
         ])
     }
+}
+
+/// Reads null as the default, which means "not stated".
+fn unstated<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(
+    deserializer: D,
+) -> Result<T, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+}
+
+fn require(keys: &[(&str, bool)]) -> Result<()> {
+    let missing: Vec<&str> = keys.iter().filter(|(_, is_missing)| *is_missing).map(|(key, _)| *key).collect();
+    ensure!(
+        missing.is_empty(),
+        "the configuration does not set {}; `cxr-trainer init FOLDER` writes one for your data, pass it with --config",
+        missing.join(", ")
+    );
+    Ok(())
+}
+
+fn check_fraction(key: &str, value: f64) -> Result<()> {
+    ensure!((0.0..1.0).contains(&value), "trainer.{key}: {value} is not in [0, 1)");
+    Ok(())
 }

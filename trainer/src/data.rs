@@ -1,10 +1,9 @@
-//! From a folder of radiographs to batches: index, patient-grouped folds, decoded pixels, augmentation, loading.
+//! From a folder of radiographs to training batches: index, folds by patient, pixels, augmentation, loader.
 
 pub mod augment;
 pub mod cache;
 pub mod census;
 pub mod columns;
-pub mod copies;
 pub mod count;
 mod defects;
 pub mod eda;
@@ -24,5 +23,4 @@ pub mod recipe;
 pub(crate) mod scan;
 pub mod screening;
 pub mod split;
-mod strata;
 pub(crate) mod table;

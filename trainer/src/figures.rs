@@ -1,4 +1,4 @@
-//! SVG charts in the forms that the report needs, drawn with `plotters`.
+//! SVG charts for the report, drawn with `plotters`.
 
 pub mod contact_sheet;
 
@@ -8,45 +8,29 @@ use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 use std::ops::Range;
 
-/// Width and height of a chart in pixels.
 const SIZE: (u32, u32) = (640, 440);
-/// Width and height of a chart in a figure with many charts.
+/// The same in a figure with more than [`FEW`] charts.
 const SMALL: (u32, u32) = (420, 300);
-/// Up to this number of charts in a figure have the full size.
 const FEW: usize = 4;
-/// Height of a line of the legend in pixels.
 const LEGEND_LINE: u32 = 18;
-/// Width of a letter of the legend in pixels. It is generous, because there is no font to measure with.
+/// Upper bound of the width of a letter of the legend, in pixels; there is no font to measure.
 const LETTER: u32 = 7;
-/// Colours that the colour-blind can tell apart (Okabe and Ito 2008), then lighter and darker ones.
-const COLOURS: [RGBColor; 12] = [
-    RGBColor(0, 114, 178),
-    RGBColor(213, 94, 0),
-    RGBColor(0, 158, 115),
-    RGBColor(204, 121, 167),
-    RGBColor(230, 159, 0),
-    RGBColor(86, 180, 233),
-    RGBColor(60, 60, 60),
-    RGBColor(150, 100, 50),
-    RGBColor(120, 94, 240),
-    RGBColor(160, 160, 160),
-    RGBColor(220, 38, 127),
-    RGBColor(100, 143, 20),
+/// Colours for the colour-blind (Okabe and Ito 2008), then others.
+const COLOURS: [u32; 12] = [
+    0x0072b2, 0xd55e00, 0x009e73, 0xcc79a7, 0xe69f00, 0x56b4e9, 0x3c3c3c, 0x966432, 0x785ef0, 0xa0a0a0,
+    0xdc267f, 0x648f14,
 ];
 
-/// Title and axis labels.
 #[derive(Debug, Clone, Copy)]
 pub struct Axes<'a> {
-    /// Above the chart.
     pub title: &'a str,
-    /// Below it, with the unit.
+    /// Label of the x axis, with the unit.
     pub x: &'a str,
-    /// Beside it, with the unit.
+    /// Label of the y axis, with the unit.
     pub y: &'a str,
     pub along: Along<'a>,
 }
 
-/// Scale of an x axis.
 #[derive(Debug, Clone, Copy)]
 pub enum Along<'a> {
     Numbers,
@@ -56,29 +40,21 @@ pub enum Along<'a> {
     Names(&'a [&'a str]),
 }
 
-/// How points are drawn.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Form {
-    /// Joined by a line.
     Line,
-    /// Joined by a line, with a mark at each point.
     Marks,
-    /// Joined by a thin dashed line.
     Dashes,
-    /// Points only.
     Points,
-    /// Filled bars of this width that begin at zero, to the right of their points.
+    /// Filled bars of this width from zero; the point is the upper left corner.
     Bars(f64),
-    /// The outline of such bars, for several series on one chart.
     Steps(f64),
 }
 
-/// A named series.
 #[derive(Debug, Clone)]
 pub struct Series {
     /// Entry in the legend; empty for none.
     pub name: String,
-    /// `(x, y)`.
     pub points: Vec<(f64, f64)>,
     pub form: Form,
     /// Text above each point; empty for none.
@@ -86,7 +62,6 @@ pub struct Series {
 }
 
 impl Series {
-    /// A series joined by a line.
     pub fn line(name: impl Into<String>, points: Vec<(f64, f64)>) -> Self {
         Self::new(name, points, Form::Line)
     }
@@ -95,14 +70,13 @@ impl Series {
         Self { name: name.into(), points, form, notes: Vec::new() }
     }
 
-    /// The same with a note above each point.
     #[must_use]
     pub fn noted(mut self, notes: Vec<String>) -> Self {
         self.notes = notes;
         self
     }
 
-    /// A histogram of values in `bins` equal bins over `range`, as shares of all values.
+    /// Shares in `bins` equal bins over `range`; values outside count in the first or the last bin.
     pub fn histogram(name: impl Into<String>, values: &[f64], range: &Range<f64>, bins: usize) -> Self {
         let width = (range.end - range.start) / bins as f64;
         let mut counts = vec![0usize; bins];
@@ -117,12 +91,11 @@ impl Series {
     }
 }
 
-/// One chart.
 pub fn chart(axes: &Axes, ranges: (Range<f64>, Range<f64>), series: &[Series]) -> Result<String> {
     charts(&[(*axes, ranges, series)])
 }
 
-/// Several charts in one figure: two in a row, or three small ones if there are many.
+/// Several charts in one figure, two per row, or three small ones per row for more than [`FEW`].
 pub fn charts(panels: &[(Axes, (Range<f64>, Range<f64>), &[Series])]) -> Result<String> {
     let (size, most) = if panels.len() > FEW { (SMALL, 3) } else { (SIZE, 2) };
     let columns = panels.len().clamp(1, most);
@@ -140,7 +113,7 @@ pub fn charts(panels: &[(Axes, (Range<f64>, Range<f64>), &[Series])]) -> Result<
     Ok(text)
 }
 
-/// From the smallest to the largest value, with a margin, also if all values are equal.
+/// Range of the values with a margin, also if all values are equal.
 pub fn span(values: impl Iterator<Item = f64>) -> Range<f64> {
     let (low, high) =
         values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), v| (low.min(v), high.max(v)));
@@ -151,13 +124,12 @@ pub fn span(values: impl Iterator<Item = f64>) -> Range<f64> {
     low - room..high + room
 }
 
-/// The end of a y axis that begins at zero: a little above the highest point.
+/// Upper end of a y axis from zero, a little above the highest point.
 pub fn top(series: &[Series]) -> f64 {
     let heights = series.iter().flat_map(|series| &series.points).map(|point| point.1);
     1.1 * heights.fold(1e-3, f64::max)
 }
 
-/// A number on an axis, without trailing zeros.
 pub fn tick(value: f64) -> String {
     // Adding zero turns -0 into 0.
     ((value * 1e6).round() / 1e6 + 0.0).to_string()
@@ -169,11 +141,12 @@ fn draw(
     (x, y): &(Range<f64>, Range<f64>),
     series: &[Series],
 ) -> Result<()> {
-    let coloured: Vec<(&Series, RGBColor)> = series.iter().zip(COLOURS.into_iter().cycle()).collect();
+    let colours = COLOURS.map(|rgb| RGBColor((rgb >> 16) as u8, (rgb >> 8) as u8, rgb as u8));
+    let coloured: Vec<(&Series, RGBColor)> = series.iter().zip(colours.into_iter().cycle()).collect();
     let (width, height) = area.dim_in_pixel();
     let keys = keys(&coloured, width);
     let n_lines = keys.last().map_or(0, |key| key.line + 1);
-    // Below the chart, not on it: a legend on the chart hides some of the data.
+    // Below the chart, where the legend hides no data.
     let (area, below) = area.split_vertically(height - n_lines * LEGEND_LINE - u32::from(n_lines > 0) * 6);
     let mut chart = ChartBuilder::on(&area)
         .caption(axes.title, ("sans-serif", 18))
@@ -189,7 +162,6 @@ fn draw(
         Along::Numbers | Along::Whole => tick(*value),
     };
     let n_labels = match axes.along {
-        // As many as fit side by side.
         Along::Numbers => (width / 58).clamp(4, 11) as usize,
         // A step below 1 would label fractions.
         Along::Whole => ((x.end - x.start) as usize).clamp(1, 10),
@@ -235,7 +207,6 @@ fn draw(
     Ok(())
 }
 
-/// The corners of the outline of adjacent bars.
 fn outline(points: &[(f64, f64)], width: f64) -> Vec<(f64, f64)> {
     let corners = points.iter().flat_map(|(left, height)| [(*left, *height), (left + width, *height)]);
     let ends = points.first().zip(points.last());
@@ -243,7 +214,6 @@ fn outline(points: &[(f64, f64)], width: f64) -> Vec<(f64, f64)> {
     first.into_iter().chain(corners).chain(last).collect()
 }
 
-/// One entry of a legend.
 struct Key<'a> {
     series: &'a Series,
     colour: RGBColor,
@@ -251,7 +221,7 @@ struct Key<'a> {
     line: u32,
 }
 
-/// The entries of the named series, in as many lines as they need.
+/// Entries of the named series, in as many lines as needed.
 fn keys<'a>(series: &[(&'a Series, RGBColor)], width: u32) -> Vec<Key<'a>> {
     const LEFT: u32 = 60;
     let (mut left, mut line) = (LEFT, 0);
@@ -270,7 +240,6 @@ fn keys<'a>(series: &[(&'a Series, RGBColor)], width: u32) -> Vec<Key<'a>> {
 }
 
 impl Key<'_> {
-    /// A sample of the series, and its name.
     fn draw(&self, area: &DrawingArea<SVGBackend, Shift>) -> Result<()> {
         let (left, y) = (self.left as i32, (self.line * LEGEND_LINE + LEGEND_LINE / 2) as i32);
         let (ends, colour) = (vec![(left, y), (left + 20, y)], self.colour);
@@ -305,7 +274,7 @@ mod tests {
     fn a_legend_stands_below_the_chart_in_as_many_lines_as_it_needs() {
         let series = ["first of the classes", "second", "", "third of the classes"]
             .map(|name| Series::line(name, Vec::new()));
-        let coloured: Vec<_> = series.iter().map(|series| (series, COLOURS[0])).collect();
+        let coloured: Vec<_> = series.iter().map(|series| (series, BLACK)).collect();
         let places = |width| keys(&coloured, width).iter().map(|key| key.line).collect::<Vec<_>>();
         assert_eq!(places(640), [0, 0, 0]);
         assert_eq!(places(400), [0, 0, 1]);

@@ -1,4 +1,4 @@
-//! Atomic files: a reader finds the old content or the new, never half of it.
+//! Atomic file writes, JSON and CSV files, and folders that git ignores.
 
 use anyhow::{Context, Result};
 use serde::Serialize;
@@ -10,30 +10,28 @@ const GITIGNORE: &str = ".gitignore";
 const KEPT_OUT: &[u8] =
     b"# Images, file names and figures of patients: nothing here belongs in a repository.\n*\n";
 
-/// Writes a file so that a crash or a power cut leaves the old content or the new, and nothing else.
+/// Writes a file so that after a crash or a power cut it has the old content or the new.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
     let write = || -> std::io::Result<()> {
-        // Of this process alone: two that write the same file must not rename each other's half away.
+        // The process id keeps processes that write the same file from sharing a temporary file.
         let temporary = path.with_added_extension(format!("{}.partial", std::process::id()));
         let mut file = File::create(&temporary)?;
         file.write_all(bytes)?;
         file.sync_all()?;
         std::fs::rename(&temporary, path)?;
-        // The rename itself lasts only once the folder is on disk.
+        // The rename is durable once the folder is synced.
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         File::open(folder)?.sync_all()
     };
     write().with_context(|| format!("{}: cannot be written", path.display()))
 }
 
-/// Writes a value as indented JSON, atomically.
 pub fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
     let mut bytes = serde_json::to_vec_pretty(value)?;
     bytes.push(b'\n');
     write_atomically(path, &bytes)
 }
 
-/// A table as CSV.
 pub fn csv<const N: usize>(
     header: [&str; N],
     rows: impl IntoIterator<Item = [String; N]>,
@@ -44,16 +42,18 @@ pub fn csv<const N: usize>(
     Ok(table.into_inner().map_err(csv::IntoInnerError::into_error)?)
 }
 
-/// Reads a JSON file; none where there is none.
+pub fn read(path: &Path) -> Result<Vec<u8>> {
+    std::fs::read(path).with_context(|| format!("{}: cannot be read", path.display()))
+}
+
+/// None if there is no file.
 pub fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<Option<T>> {
     if !path.exists() {
         return Ok(None);
     }
-    let bytes = std::fs::read(path).with_context(|| format!("{}: cannot be read", path.display()))?;
-    let value = serde_json::from_slice(&bytes).with_context(|| {
+    serde_json::from_slice(&read(path)?).map(Some).with_context(|| {
         format!("{}: was written by another version; remove it and run the command again", path.display())
-    })?;
-    Ok(Some(value))
+    })
 }
 
 /// None if there is no such file.
@@ -65,27 +65,23 @@ pub fn read_if_exists(path: &Path) -> Result<Option<Vec<u8>>> {
     }
 }
 
-/// Creates a folder and its parents.
 pub fn create_folder(folder: &Path) -> Result<()> {
     std::fs::create_dir_all(folder).with_context(|| format!("{}: cannot be created", folder.display()))
 }
 
-/// Creates a folder for images, names and figures of patients, which git ignores.
+/// Creates a folder that git ignores, for images, names and results of patients.
 pub fn create_own_folder(folder: &Path) -> Result<()> {
     create_folder(folder)?;
     keep_out_of_git(folder)
 }
 
-/// Keeps a folder out of git, whatever repository it lies in: what a run leaves holds images and names of patients.
+/// Makes git ignore a folder, unless it has a `.gitignore`.
 pub fn keep_out_of_git(folder: &Path) -> Result<()> {
     let file = folder.join(GITIGNORE);
-    if file.exists() {
-        return Ok(());
-    }
-    write_atomically(&file, KEPT_OUT)
+    if file.exists() { Ok(()) } else { write_atomically(&file, KEPT_OUT) }
 }
 
-/// Whether [`keep_out_of_git`] was here: the folder is the trainer's own.
+/// Whether the folder has the file of [`keep_out_of_git`], so that it is the trainer's own.
 pub fn is_kept_out_of_git(folder: &Path) -> bool {
     std::fs::read(folder.join(GITIGNORE)).is_ok_and(|text| text == KEPT_OUT)
 }

@@ -1,29 +1,26 @@
-//! Writes a configuration for a folder of radiographs: examines it, and asks for what no program can know.
+//! Writes a configuration for a folder of radiographs: inspects it, and asks for what only a person knows.
 
 pub mod answers;
+mod inspection;
 mod key;
-mod look;
 pub mod questions;
-mod settle;
-mod written;
+mod settings;
+mod template;
 
 use crate::config::Config;
-use crate::data::count::{count, count_lines};
+use crate::data::count::{self, count};
 use crate::data::entry::OfficialSplit;
 use crate::data::index::Index;
 use crate::export::signing_key;
 use crate::progress::say;
 use answers::Answers;
 use anyhow::{Context, Result, ensure};
-use look::Look;
+use inspection::Inspection;
 use questions::Questions;
-use settle::settle;
+use settings::settings;
 use std::path::{Path, PathBuf};
 
-/// Writes the configuration for a folder to `out`, once the data was indexed with it.
-///
-/// # Errors
-/// Names every option that is missing, and what is wrong with the data.
+/// Writes a configuration for `folder` to `out` after indexing the data with it.
 pub fn init(
     folder: &Path,
     out: &Path,
@@ -33,33 +30,27 @@ pub fn init(
 ) -> Result<()> {
     ensure!(
         replace || !out.exists(),
-        "{}: is there already; --replace writes it anew, --out names another file",
+        "{}: exists; overwrite it with --replace, or name another file with --out",
         out.display()
     );
-    let look = Look::at(folder)?;
-    say(format!("{}: {}", look.root.display(), look.describe()));
-    let settled = settle(&look, answers, questions)?;
-    let run = free_run();
-    let file = Draft::write(out, &written::written(&look, &settled, out, &run))?;
+    let inspection = Inspection::of(folder)?;
+    say(format!("{}: {}", inspection.root.display(), inspection.describe()));
+    let settings = settings(&inspection, answers, questions)?;
+    let run = unused_run();
+    let file = Draft::write(out, &template::render(&inspection, &settings, out, &run))?;
     let config = Config::load(std::slice::from_ref(&file.path), None)?;
     config.check_for_bundle()?;
     let index = Index::of(&config)?;
-    for line in count_lines(
-        count(index.entries.iter().map(|entry| (part(entry.split), entry)))
-            .iter()
-            .map(|(split, of)| (*split, of)),
-    ) {
-        say(line);
-    }
+    count::report(&count(index.entries.iter().map(|entry| (part(entry.split), entry))), |part| part);
     say(format!("{} files of {} patients", index.entries.len(), index.n_patients()));
-    if settled.signing_key.exists() {
-        signing_key(&settled.signing_key)?;
+    if settings.signing_key.exists() {
+        signing_key(&settings.signing_key)?;
     } else {
-        let (public, ignoring) = key::make(&settled.signing_key)?;
+        let (public, gitignore) = key::make(&settings.signing_key)?;
         say(format!(
-            "{}: a new private key that signs bundles; keep it secret, and keep a copy of it elsewhere: {} tells git to ignore it. Who checks the bundles needs {}",
-            settled.signing_key.display(),
-            ignoring.display(),
+            "{}: new private key to sign bundles; keep it secret, and keep a copy elsewhere: {} tells git to ignore it. To verify bundles, use {}",
+            settings.signing_key.display(),
+            gitignore.display(),
             public.display()
         ));
     }
@@ -68,7 +59,7 @@ pub fn init(
     Ok(())
 }
 
-/// What a part of the data is called here: data without a split has one part.
+/// Name of a published split; data without one has a single part.
 const fn part(split: OfficialSplit) -> &'static str {
     match split {
         OfficialSplit::None => "all",
@@ -76,15 +67,14 @@ const fn part(split: OfficialSplit) -> &'static str {
     }
 }
 
-/// A run directory of which there is nothing yet.
-fn free_run() -> String {
+fn unused_run() -> String {
     let named = ["first", "second", "third", "fourth", "fifth"].map(str::to_owned);
     let mut runs =
         named.into_iter().chain((6..).map(|n: u64| n.to_string())).map(|name| format!("runs/{name}"));
     runs.find(|run| !Path::new(run).exists()).unwrap_or_default()
 }
 
-/// The file under another name, until it is known to work.
+/// A temporary file until the configuration is known to work.
 struct Draft {
     path: PathBuf,
 }
@@ -104,7 +94,7 @@ impl Draft {
 
 impl Drop for Draft {
     fn drop(&mut self) {
-        // After `keep` it is not there any more.
+        // After `keep`, it does not exist.
         let _ = std::fs::remove_file(&self.path);
     }
 }

@@ -1,20 +1,18 @@
-//! Standard output and progress: bars on a terminal, lines elsewhere. Nothing else prints.
+//! Standard output and progress: bars on a terminal, lines elsewhere. No other module prints.
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::cell::Cell;
 use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
 
-/// How often a line says how far a long step is when no bar does.
+/// Interval of progress lines where there is no bar.
 const LINE_INTERVAL: Duration = Duration::from_secs(30);
 
-/// Prints one line of the answer.
 pub fn say(line: impl AsRef<str>) {
-    // A terminal that has gone away must not end a training run, which `println!` would.
+    // `println!` would panic if the terminal is gone, and end a training run.
     let _ = writeln!(std::io::stdout(), "{}", line.as_ref());
 }
 
-/// Progress of one step with a known number of images.
 #[derive(Debug)]
 pub struct Meter {
     bar: ProgressBar,
@@ -25,7 +23,6 @@ pub struct Meter {
 }
 
 impl Meter {
-    /// Begins to count.
     pub fn new(what: impl Into<String>, n_images: usize) -> Self {
         let what = what.into();
         let style =
@@ -36,12 +33,12 @@ impl Meter {
         Self { bar, what, n_images, started: Instant::now(), last_line: Cell::new(Instant::now()) }
     }
 
-    /// The bar, for steps that count from several threads.
+    /// For steps that count from several threads.
     pub const fn bar(&self) -> &ProgressBar {
         &self.bar
     }
 
-    /// Counts `n` more images; `detail` is asked for only when it will be shown.
+    /// Counts `n` more images; `detail` is called only if it is shown.
     pub fn advance(&self, n: usize, detail: impl FnOnce() -> String) {
         self.bar.inc(n as u64);
         if std::io::stderr().is_terminal() {
@@ -53,7 +50,6 @@ impl Meter {
         }
     }
 
-    /// Images a second since the beginning.
     pub fn images_per_second(&self) -> f64 {
         self.bar.position() as f64 / self.started.elapsed().as_secs_f64().max(1e-9)
     }

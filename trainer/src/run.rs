@@ -1,10 +1,9 @@
-//! The run directory: everything that one training run leaves behind, and the names of its files.
+//! The run directory: the results of one training run, and the names of its files.
 
 pub mod allocator;
 pub mod device;
 pub mod environment;
 pub(crate) mod frozen;
-mod place;
 pub mod verdict;
 
 use crate::config::Config;
@@ -13,28 +12,27 @@ use crate::progress::say;
 use crate::run::environment::Environment;
 use anyhow::{Context, Result, ensure};
 use frozen::Change;
-pub(crate) use place::CONFIG;
+use serde_yaml_ng::Value;
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 
-/// What `split` found about the folds.
+/// The keys that the weights depend on.
+pub(crate) const CONFIG: &str = "config.yaml";
 pub(crate) const SPLIT: &str = "split.json";
-/// The bundle's folder in a run directory, unless another is named.
 pub const BUNDLE: &str = "bundle";
 /// Locked while a process trains.
 const LOCK: &str = "training.lock";
+/// Folder in the root of an empty file system.
+const LOST_AND_FOUND: &str = "lost+found";
 
-/// A directory that belongs to one configuration and one dataset.
+/// Belongs to one configuration and one dataset.
 #[derive(Debug, Clone)]
 pub struct RunDirectory {
     path: PathBuf,
 }
 
 impl RunDirectory {
-    /// Creates it, or finds it again. Git ignores it. As long as nothing was trained in it, it takes another configuration.
-    ///
-    /// # Errors
-    /// When the weights that were trained in it depend on keys that have other values now, and as [`check_place`](Self::check_place).
+    /// Creates or opens a run that git ignores. Without weights, it takes a changed configuration.
     pub fn open(path: &Path, config: &Config) -> Result<Self> {
         Self::check_place(path)?;
         files::create_own_folder(path)?;
@@ -50,22 +48,26 @@ impl RunDirectory {
         Ok(run)
     }
 
-    /// Finds it again, whatever it was configured with.
-    ///
-    /// # Errors
-    /// When there is no such folder, or no run in it.
+    /// Opens an existing run without its configuration.
     pub fn found(path: &Path) -> Result<Self> {
         ensure!(path.is_dir(), "{}: no such run", path.display());
-        ensure!(place::is_run(path), "{}: is no run directory", path.display());
+        ensure!(is_run(path), "{}: is not a run directory", path.display());
         Ok(Self { path: path.to_owned() })
     }
 
-    /// Refuses a folder that holds other things than a run, such as the images: a run would write its files among them.
-    ///
-    /// # Errors
-    /// Names the folder and what to do.
+    /// Fails for the root of a git repository, and for a folder with files but no run.
     pub fn check_place(path: &Path) -> Result<()> {
-        place::check(path)
+        ensure!(
+            !path.join(".git").exists(),
+            "{}: is the root of a git repository; a run needs a folder of its own, such as --run runs/first",
+            path.display()
+        );
+        ensure!(
+            !holds_files(path) || is_run(path),
+            "{}: contains files that do not belong to a run; a run needs a folder of its own, new or empty, such as --run runs/first",
+            path.display()
+        );
+        Ok(())
     }
 
     fn freeze(&self, text: &str) -> Result<()> {
@@ -73,29 +75,28 @@ impl RunDirectory {
         files::write_json(&self.file(environment::FILE), &Environment::current()?)
     }
 
-    /// Takes a corrected configuration, unless something was trained with the old one.
+    /// Takes a changed configuration if there are no weights yet.
     fn adapt(&self, changes: &[Change], text: &str) -> Result<()> {
         let (file, list) = (self.file(CONFIG), frozen::listed(changes));
         ensure!(
             !self.is_trained(),
-            "{}: the weights in this run were trained with another configuration:\n{list}\nGive these keys their old values to go on, or choose another --run to train with the new ones. All other keys may change",
+            "{}: the weights in this run were trained with another configuration:\n{list}\nRestore the old values of these keys to continue, or choose another --run to train with the new ones. All other keys may change",
             file.display()
         );
         self.ensure_idle()?;
-        say(format!("{}: nothing was trained yet, so the run takes the new values:\n{list}", file.display()));
-        if changes.iter().any(Change::concerns_folds) {
-            self.forget_folds()?;
+        say(format!("{}: the run has no weights yet and takes the new values:\n{list}", file.display()));
+        if changes.iter().any(Change::affects_folds) {
+            self.remove_folds()?;
         }
         self.freeze(text)
     }
 
-    /// Whether weights were trained in it, or a mean of others was put into it.
     pub fn is_trained(&self) -> bool {
         self.checkpoint().exists() || self.best_weights().exists()
     }
 
-    /// Removes the folds and what was found about them, to be divided again.
-    pub(crate) fn forget_folds(&self) -> Result<()> {
+    /// Removes the folds and the results of `split`.
+    pub(crate) fn remove_folds(&self) -> Result<()> {
         for file in [self.folds(), self.file(SPLIT)] {
             if file.exists() {
                 std::fs::remove_file(&file)
@@ -105,39 +106,36 @@ impl RunDirectory {
         Ok(())
     }
 
-    /// Marks the run as being trained until the file is closed: its configuration must not change in the first epoch, before
-    /// there is a checkpoint. None where the file system has no locks.
+    /// Marks the run as training until the file is closed, because its configuration must not change before
+    /// the first checkpoint. None if the file system has no locks.
     pub fn training(&self) -> Result<Option<File>> {
         let path = self.file(LOCK);
         let file = File::create(&path).with_context(|| format!("{}: cannot be created", path.display()))?;
-        // Shared: a stalled worker of a search may still hold the lock of a trial that another has taken over.
+        // Shared: a stalled tuning worker may still hold the lock of a trial that another one has taken over.
         Ok(file.try_lock_shared().is_ok().then_some(file))
     }
 
-    /// Refuses while another process trains here.
+    /// Fails while another process trains in this run.
     pub(crate) fn ensure_idle(&self) -> Result<()> {
         let is_held = File::open(self.file(LOCK))
             .is_ok_and(|file| matches!(file.try_lock(), Err(TryLockError::WouldBlock)));
         ensure!(
             !is_held,
-            "{}: another process trains in this run, so its configuration and data cannot change; wait for it or stop it",
+            "{}: another process trains in this run, so its configuration and data cannot change; wait until it ends, or stop it",
             self.path.display()
         );
         Ok(())
     }
 
-    /// A file in it.
     pub fn file(&self, name: &str) -> PathBuf {
         self.path.join(name)
     }
 
-    /// Whether a path lies in it.
     pub fn contains(&self, path: &Path) -> bool {
         let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
         absolute(path).starts_with(absolute(&self.path))
     }
 
-    /// Its own name.
     pub fn name(&self) -> String {
         let name = self
             .path
@@ -147,35 +145,76 @@ impl RunDirectory {
         name.unwrap_or_else(|| self.path.display().to_string())
     }
 
-    /// The frozen folds.
     pub fn folds(&self) -> PathBuf {
         self.file("folds.json")
     }
 
-    /// Where training stands.
     pub fn checkpoint(&self) -> PathBuf {
         self.file("checkpoint.safetensors")
     }
 
-    /// The averaged weights of the best epoch.
     pub fn best_weights(&self) -> PathBuf {
         self.file("best.safetensors")
     }
 
-    /// Writes a figure into the folder `figures`.
     pub fn write_figure(&self, name: &str, content: impl AsRef<[u8]>) -> Result<()> {
         let folder = self.file("figures");
         files::create_folder(&folder)?;
         files::write_atomically(&folder.join(name), content.as_ref())
     }
 
-    /// The bundle's folder, unless another is named.
     pub fn bundle(&self) -> PathBuf {
         self.file(BUNDLE)
     }
 
-    /// The folder of the illustrated report, unless another is named.
     pub fn report(&self) -> PathBuf {
         self.file("report")
+    }
+}
+
+/// Whether the folder has a run's configuration or, after an interrupted start, its first file.
+fn is_run(path: &Path) -> bool {
+    files::is_kept_out_of_git(path) || is_runs_configuration(&path.join(CONFIG))
+}
+
+/// A run has the keys of the section `trainer` at the top; a file for --config has the section.
+fn is_runs_configuration(file: &Path) -> bool {
+    let text = std::fs::read(file).unwrap_or_default();
+    serde_yaml_ng::from_slice(&text)
+        .is_ok_and(|tree: Value| tree.get("training").is_some() && tree.get("data").is_some())
+}
+
+/// Ignores hidden files, which desktops and file servers create anywhere.
+fn holds_files(path: &Path) -> bool {
+    std::fs::read_dir(path).is_ok_and(|entries| {
+        entries.flatten().any(|entry| {
+            let name = entry.file_name();
+            !name.to_string_lossy().starts_with('.') && name != LOST_AND_FOUND
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_takes_a_new_an_empty_and_its_own_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path();
+        RunDirectory::check_place(&path.join("new")).unwrap();
+        RunDirectory::check_place(path).unwrap();
+        let config = path.join(CONFIG);
+        std::fs::write(&config, "trainer: { training: { epochs: 3 } }").unwrap();
+        let error = RunDirectory::check_place(path).unwrap_err().to_string();
+        assert!(error.contains("do not belong to a run") && error.contains("--run runs/first"), "{error}");
+        std::fs::write(&config, "seed: 1\ndata: {}\ntraining: {}\n").unwrap();
+        RunDirectory::check_place(path).unwrap();
+        // A start that was interrupted before the configuration was written.
+        std::fs::remove_file(&config).unwrap();
+        std::fs::create_dir(path.join("tracking")).unwrap();
+        assert!(RunDirectory::check_place(path).is_err());
+        files::keep_out_of_git(path).unwrap();
+        RunDirectory::check_place(path).unwrap();
     }
 }

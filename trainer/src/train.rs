@@ -53,7 +53,7 @@ pub fn train_to(config: &Config, run: &RunDirectory, device: Device, last_epoch:
     let progress =
         Progress { config_sha256: config.digest()?, folds_sha256: folds.digest()?, history: Vec::new() };
     let mut state = initial_state(config, progress, loader.n_batches(), device)?;
-    device::repeat_results(config.training.deterministic, device)?;
+    device::set_deterministic(config.training.deterministic, device)?;
     if run.checkpoint().exists() {
         state.resume(&run.checkpoint())?;
         say(format!("resuming after epoch {}", state.progress.epochs()));
@@ -106,7 +106,7 @@ fn train_epoch(
         rate = rate_of_step;
         ensure!(loss.is_finite(), "the loss is {loss} at step {step}: lower trainer.training.learning_rate");
         loss_sum += loss;
-        meter.advance(batch.len(), || format!("loss {:.4}", loss_sum / (step - first_step + 1) as f64));
+        meter.advance(batch.n_images(), || format!("loss {:.4}", loss_sum / (step - first_step + 1) as f64));
     }
     Ok(EpochMetrics {
         epoch,

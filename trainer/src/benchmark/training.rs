@@ -114,7 +114,7 @@ struct Stepper<'a> {
 
 impl<'a> Stepper<'a> {
     fn new(config: &'a Config, device: Device) -> Result<Self> {
-        device::repeat_results(config.training.deterministic, device)?;
+        device::set_deterministic(config.training.deterministic, device)?;
         let state = initial_state(config, Progress::default(), 0, device)?;
         let criterion = WeightedLoss::new(&[false, true], config.training.loss);
         Ok(Self { config, device, state, criterion, step: 0 })

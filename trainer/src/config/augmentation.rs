@@ -1,51 +1,30 @@
-//! `trainer.augmentation`: how training images vary.
+//! `trainer.augmentation`: random changes of training images.
 
 use anyhow::{Result, ensure};
 use serde::{Deserialize, Serialize};
 
-/// `augmentation`: how training images vary.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Augmentation {
-    /// Probability of a mirror image.
     pub flip_probability: f64,
-    /// Probability of rotation, translation and magnification.
     pub warp_probability: f64,
-    /// Largest rotation either way.
     pub rotation_degrees: f64,
-    /// Largest shift, as a share of the side.
     pub translation: f64,
-    /// Smallest and largest magnification.
     pub scale: [f64; 2],
-    /// Largest logarithm of width over height, either way.
     pub aspect: f64,
-    /// Largest change of the level, as a share of white.
     pub brightness: f64,
-    /// Largest relative change of the contrast.
     pub contrast: f64,
-    /// Largest exponent `g` of a gamma `e^g` either way.
     pub gamma: f64,
-    /// Probability of softer or sharper detail.
     pub detail_probability: f64,
-    /// Detail is what shrinking by a factor of at least this one loses.
     pub detail_shrink: f64,
-    /// Least and largest factor of that detail.
     pub detail_gain: [f64; 2],
-    /// Probability of another image's frame.
     pub frame_probability: f64,
-    /// Its largest width, as a share of the side.
     pub frame_width: f64,
-    /// Probability of rectangles over corners.
     pub occlusion_probability: f64,
-    /// Their largest side, as a share of the image's.
     pub occlusion_side: f64,
-    /// Probability of letters.
     pub letters_probability: f64,
-    /// Largest standard deviation of noise, as a share of white.
     pub noise: f64,
-    /// Probability of compressing again.
     pub jpeg_probability: f64,
-    /// Lowest and highest JPEG quality.
     pub jpeg_quality: [u8; 2],
 }
 

@@ -1,35 +1,23 @@
-//! `trainer.calibration`: operating point, review band, distribution.
+//! `trainer.calibration`: operating point, review band, out-of-distribution score.
 
 use anyhow::{Result, ensure};
 use cxr::embedding::OodScore;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
-/// `calibration`: operating point, review band, distribution.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Calibration {
-    /// Sensitivity that the operating point must reach on the calibrate fold.
     pub target_sensitivity: f64,
-    /// Sensitivity at the review band's lower end.
     pub review_sensitivity: f64,
-    /// Specificity at its upper end.
     pub review_specificity: f64,
-    /// Percentile of the out-of-distribution score from which an image is unlike the known ones.
     pub ood_percentile: usize,
-    /// Principal components of the embeddings.
     pub components: usize,
-    /// The distance from the known embeddings.
     pub ood_score: OodScore,
-    /// Images that are no chest radiograph, which the score should find.
     pub ood_images: Option<PathBuf>,
-    /// Error rates of the conformal sets.
     pub conformal_alpha: Vec<f64>,
-    /// Parts of the cross-validation in which methods are compared.
     pub cross_validation_parts: usize,
-    /// Labelled images of each class below which `recalibrate` refuses.
     pub recalibration_min_per_class: usize,
-    /// Images of each class on the calibrate fold below which `calibrate` refuses.
     pub min_per_class: usize,
 }
 

@@ -1,66 +1,44 @@
-//! `trainer.gates`: what a network must show before it is called fit. Stated before the test fold is looked at.
+//! `trainer.gates`: bounds for release, which must be set before the test fold is evaluated.
 
+use super::Config;
 use anyhow::{Result, ensure};
 use serde::{Deserialize, Serialize};
 
-/// `gates`: what a network must show. A gate that is null is not asked for, and card and report say so.
+/// A gate that is null is not checked; card and report say so.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Gates {
-    /// Fewest images of either label in each fold.
     pub min_images: Option<PerFold>,
-    /// Fewest patients of either label in each fold.
     pub min_patients: Option<PerFold>,
-    /// Lower bound of the 95 % interval of the area under the curve on the test fold.
     pub min_auc: Option<f64>,
-    /// Lower bound of the 95 % interval of the sensitivity at the operating point, on select and test.
     pub min_sensitivity: Option<f64>,
-    /// Lower bound of the 95 % interval of the specificity at the operating point, on select and test.
     pub min_specificity: Option<f64>,
-    /// Whether `calibration.target_sensitivity` must lie within or below the intervals on select and test.
     pub target_sensitivity: bool,
-    /// The set from elsewhere.
     pub external: ExternalGate,
-    /// Largest loss of the area under the curve by a corruption, at any severity that is measured.
     pub max_corruption_loss: Option<f64>,
-    /// Largest area under the curve from the border alone, in either direction.
     pub max_border_auc: Option<f64>,
-    /// Largest loss of the area under the curve when border or corners are exchanged or letters are burned in.
     pub max_shortcut_loss: Option<f64>,
 }
 
-/// A number for each fold.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PerFold {
-    /// The fold that trains.
     pub train: usize,
-    /// The fold that chooses the epoch.
     pub select: usize,
-    /// The fold that fits probability and operating point.
     pub calibrate: usize,
-    /// The fold that tests.
     pub test: usize,
 }
 
-/// `gates.external`: what `evaluation.external` must show.
+/// Gates on the set in `evaluation.external`.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ExternalGate {
-    /// Whether the verdict depends on it.
     pub required: bool,
-    /// Lower bound of the 95 % interval of its area under the curve.
     pub min_auc: f64,
 }
 
-/// What config/default.yaml asks for.
-#[derive(Deserialize)]
-struct Defaults {
-    gates: Gates,
-}
-
 impl Gates {
-    /// The gates that a verdict cannot do without and that are not stated.
+    /// The gates that a verdict needs and that are null.
     pub fn left_out(&self) -> Vec<&'static str> {
         let stated = [
             (self.min_auc, "the AUC (trainer.gates.min_auc)"),
@@ -70,14 +48,12 @@ impl Gates {
         stated.into_iter().filter(|(bound, _)| bound.is_none()).map(|(_, what)| what).collect()
     }
 
-    /// The gates that ask for less than those of config/default.yaml, which stand in brackets.
+    /// The gates that are looser than in config/default.yaml, whose value is in brackets.
     pub fn looser_than_default(&self) -> Vec<String> {
-        let Ok(default) = super::layers::read::<Defaults>(&[]).map(|defaults| defaults.gates) else {
-            return Vec::new();
-        };
+        let Ok(Config { gates: default, .. }) = Config::load(&[], None) else { return Vec::new() };
         let mut looser = Vec::new();
         let shown = |bound: Option<f64>| bound.map_or_else(|| "null".to_owned(), |bound| bound.to_string());
-        // A gate that is not asked for is the loosest.
+        // A gate that is not checked is the loosest.
         for (key, now, usual, is_floor) in [
             ("min_auc", self.min_auc, default.min_auc, true),
             ("min_sensitivity", self.min_sensitivity, default.min_sensitivity, true),
@@ -96,11 +72,9 @@ impl Gates {
             ("min_images", self.min_images, default.min_images),
             ("min_patients", self.min_patients, default.min_patients),
         ] {
-            let folds = |least: Option<PerFold>| match least {
-                Some(PerFold { train, select, calibrate, test }) => {
-                    [("train", train), ("select", select), ("calibrate", calibrate), ("test", test)]
-                }
-                None => [("train", 0), ("select", 0), ("calibrate", 0), ("test", 0)],
+            let folds = |least: Option<PerFold>| {
+                let PerFold { train, select, calibrate, test } = least.unwrap_or_default();
+                [("train", train), ("select", select), ("calibrate", calibrate), ("test", test)]
             };
             let pairs = folds(now).into_iter().zip(folds(usual));
             let fewer = pairs.filter(|((_, now), (_, usual))| now < usual);
@@ -140,7 +114,7 @@ mod tests {
 
     #[test]
     fn gates_that_ask_for_less_than_the_defaults_are_named_with_both_values() {
-        let default = super::super::layers::read::<Defaults>(&[]).unwrap().gates;
+        let default = Config::load(&[], None).unwrap().gates;
         assert_eq!(default.looser_than_default(), Vec::<String>::new());
         let stricter = Gates { min_auc: Some(0.99), max_border_auc: Some(0.5), ..default.clone() };
         assert_eq!(stricter.looser_than_default(), Vec::<String>::new());

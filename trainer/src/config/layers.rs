@@ -1,32 +1,26 @@
-//! The layers of the configuration: config/default.yaml, which is part of the program, and files over it, the later one over the earlier.
-//! A file that cannot be what its writer meant (no section `trainer`, a misspelt key) is refused by its name.
+//! The layers of the configuration: config/default.yaml and --config files. Errors name file and key.
 
+use super::Config;
 use anyhow::{Context, Result, anyhow, bail};
 use config::{File, FileFormat};
-use serde::de::DeserializeOwned;
 use serde_yaml_ng::Value;
 use std::path::{Path, PathBuf};
 
-/// The section that the trainer reads.
 const ROOT: &str = "trainer";
-/// Sections of a file: the trainer's, and the service's where one file serves both programs.
+/// A file may configure the trainer and the service.
 const SECTIONS: [&str; 2] = [ROOT, "service"];
-/// How serde begins to tell a name that is no value of its key.
+/// Start of serde's message about a name that is not a variant.
 const VARIANT: &str = "unknown variant `";
 const DEFAULT: &str = include_str!("../../../config/default.yaml");
 
-/// One file over the default.
+/// A --config file.
 struct Layer<'a> {
     path: &'a Path,
     text: String,
     tree: Value,
 }
 
-/// The section `trainer` of all layers.
-///
-/// # Errors
-/// Names the file, and the key with its nearest known name where one is unknown.
-pub(super) fn read<T: DeserializeOwned>(files: &[PathBuf]) -> Result<T> {
+pub(super) fn read(files: &[PathBuf]) -> Result<Config> {
     let layers = files.iter().map(|file| Layer::read(file)).collect::<Result<Vec<_>>>()?;
     let yaml = |text: &str| File::from_str(text, FileFormat::Yaml);
     let mut builder = config::Config::builder().add_source(yaml(DEFAULT));
@@ -36,12 +30,12 @@ pub(super) fn read<T: DeserializeOwned>(files: &[PathBuf]) -> Result<T> {
     let merged: config::Value = builder.build().and_then(|all| all.get(ROOT)).context("the configuration")?;
     serde_path_to_error::deserialize(merged.clone()).map_err(|error| {
         let key = error.path().to_string();
-        let words = unknown_value::<T>(merged, &key).unwrap_or_else(|| error.inner().to_string());
+        let words = unknown_value(merged, &key).unwrap_or_else(|| error.inner().to_string());
         anyhow!("{}{ROOT}.{key}: {}", place(&layers, &key), in_words(&words))
     })
 }
 
-/// An error about the value of a key, which it begins with, and the file that has set the key.
+/// Prefixes an error that begins with a key with the file that sets the key.
 pub(super) fn with_file(files: &[PathBuf], error: &anyhow::Error) -> anyhow::Error {
     let text = format!("{error:#}");
     let layers: Vec<Layer> = files.iter().filter_map(|file| Layer::read(file).ok()).collect();
@@ -49,16 +43,16 @@ pub(super) fn with_file(files: &[PathBuf], error: &anyhow::Error) -> anyhow::Err
     anyhow!("{}{text}", key.map_or_else(String::new, |key| place(&layers, key)))
 }
 
-/// The last file that sets a key, as a message begins with it; nothing where the value is a default.
+/// The last file that sets a key, as the prefix of a message; empty if the value is a default.
 fn place(layers: &[Layer], key: &str) -> String {
     let file = layers.iter().rev().find(|layer| layer.sets(key));
     file.map_or_else(String::new, |layer| format!("{}: ", layer.path.display()))
 }
 
-/// What JSON's reader says of this key: it lists the values that a name may have, which the reader of the layers does not.
-fn unknown_value<T: DeserializeOwned>(merged: config::Value, key: &str) -> Option<String> {
+/// serde_json's message about an unknown variant. It lists the known ones; the message of `config` does not.
+fn unknown_value(merged: config::Value, key: &str) -> Option<String> {
     let tree: serde_json::Value = merged.try_deserialize().ok()?;
-    let error = serde_path_to_error::deserialize::<_, T>(tree).err()?;
+    let error = serde_path_to_error::deserialize::<_, Config>(tree).err()?;
     let message = error.inner().to_string();
     (error.path().to_string() == key && message.starts_with(VARIANT)).then_some(message)
 }
@@ -81,16 +75,14 @@ impl<'a> Layer<'a> {
 
     fn check_sections(&self) -> Result<()> {
         const ADVICE: &str =
-            "write all keys of the trainer under one key `trainer:` (config/default.yaml lists them)";
+            "put the keys of the trainer under the key `trainer:` (config/default.yaml lists them)";
         let file = self.path.display();
         let Some(sections) = self.tree.as_mapping() else {
             bail!("{file}: is empty or has no keys; {ADVICE}");
         };
         for name in sections.keys().map(|name| name.as_str().unwrap_or_default()) {
             if !SECTIONS.contains(&name) {
-                let meant = nearest(name, SECTIONS)
-                    .map_or_else(String::new, |meant| format!(", did you mean `{meant}`?"));
-                bail!("{file}: unknown section `{name}`{meant}; {ADVICE}");
+                bail!("{file}: unknown section `{name}`{}; {ADVICE}", did_you_mean(name, SECTIONS));
             }
         }
         match self.tree.get(ROOT) {
@@ -100,27 +92,23 @@ impl<'a> Layer<'a> {
         }
     }
 
-    /// Whether this file says something at this path below `trainer`.
+    /// Whether the file sets this path below `trainer`.
     fn sets(&self, key: &str) -> bool {
-        // Of a list as a whole: `views[0]` is set by who sets `views`.
+        // A list counts as a whole: the file that sets `views` sets `views[0]`.
         let mut names = key.split('.').map(|name| name.split('[').next().unwrap_or(name));
-        let found = names.try_fold(&self.tree[ROOT], |node, name| node.get(name));
-        found.is_some()
+        names.try_fold(&self.tree[ROOT], |node, name| node.get(name)).is_some()
     }
 }
 
-/// What serde says, in the words of a reader of YAML.
+/// Rewrites serde's message for a person who edits YAML.
 fn in_words(message: &str) -> String {
     let named = |prefix: &str| message.strip_prefix(prefix)?.split_once('`');
     let names = |list: &str| -> Vec<String> {
-        // The reader of the layers ends with the section, which is none of the names.
+        // `config` appends the section, which is not a candidate.
         let list = list.split(" for key `").next().unwrap_or(list);
         list.split('`').skip(1).step_by(2).map(str::to_owned).collect()
     };
-    let meant = |name: &str, known: &[String]| {
-        nearest(name, known.iter().map(String::as_str))
-            .map_or_else(String::new, |meant| format!(", did you mean `{meant}`?"))
-    };
+    let meant = |name: &str, known: &[String]| did_you_mean(name, known.iter().map(String::as_str));
     if let Some((unknown, known)) = named(VARIANT) {
         let known = names(known);
         return format!("`{unknown}` is not one of {}{}", known.join(", "), meant(unknown, &known));
@@ -133,8 +121,12 @@ fn in_words(message: &str) -> String {
     }
 }
 
-/// The known name that a misspelt one probably means.
-pub(crate) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn did_you_mean<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> String {
+    nearest(name, known).map_or_else(String::new, |meant| format!(", did you mean `{meant}`?"))
+}
+
+/// The known name closest to a misspelt one, if they differ in at most half of its letters.
+fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let name = name.to_lowercase();
     let close =
         known.into_iter().map(|known| (strsim::damerau_levenshtein(&name, &known.to_lowercase()), known));

@@ -1,30 +1,23 @@
-//! `trainer.model`: the network before training.
+//! `trainer.model`: the architecture and its initial weights.
 
-use super::share::fraction;
+use super::check_fraction;
 use crate::model::Architecture;
 use anyhow::{Result, ensure};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
-/// `model`: the network before training.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Model {
-    /// Which network.
     pub architecture: Architecture,
-    /// Weights of the backbone; none for random ones.
     pub weights: Option<PathBuf>,
-    /// Dropout before the classifier.
     pub dropout: f64,
-    /// Stages of the backbone, from the input on, that keep their weights and statistics.
+    /// Number of backbone stages, from the input on, whose weights and batch statistics are frozen.
     pub freeze_depth: usize,
 }
 
 impl Model {
-    /// Refuses weights that are not there.
-    ///
-    /// # Errors
-    /// Names the key and the file.
+    /// Checks that the file with the initial weights exists.
     pub fn check_weights(&self) -> Result<()> {
         let Some(file) = &self.weights else { return Ok(()) };
         ensure!(
@@ -42,6 +35,6 @@ impl Model {
             "trainer.model.freeze_depth: {} has {n_stages} stages",
             self.architecture.name()
         );
-        fraction("model.dropout", self.dropout)
+        check_fraction("model.dropout", self.dropout)
     }
 }

@@ -4,11 +4,9 @@ use anyhow::{Result, ensure};
 use cxr::analysis::corrupt::MAX_SEVERITY;
 use serde::{Deserialize, Serialize};
 
-/// `robustness`: the corruption suite.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Robustness {
-    /// Severities of every corruption, rising.
     pub severities: Vec<u8>,
 }
 
@@ -19,7 +17,7 @@ impl Robustness {
             !severities.is_empty()
                 && severities.iter().all(|severity| (1..=MAX_SEVERITY).contains(severity))
                 && severities.is_sorted_by(|a, b| a < b),
-            "trainer.robustness.severities: {severities:?} are not 1 to {MAX_SEVERITY}, rising"
+            "trainer.robustness.severities: {severities:?} must be 1 to {MAX_SEVERITY}, ascending"
         );
         Ok(())
     }

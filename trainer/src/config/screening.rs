@@ -1,19 +1,14 @@
-//! `trainer.audit`: how `eda` and `split` screen the data for duplicates and label noise. The weights do not depend on it.
+//! `trainer.audit`: the search for duplicates and label noise. The weights do not depend on it.
 
 use anyhow::{Result, ensure};
 use serde::{Deserialize, Serialize};
 
-/// `audit`: how the data are screened.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Screening {
-    /// Two images are compared when their perceptual hashes differ in at most this many of 64 bits.
     pub max_hash_distance: u32,
-    /// They are near duplicates when their fine details correlate at least this much.
     pub min_detail_correlation: f64,
-    /// Folds of the cross-validation behind the label noise.
     pub label_folds: usize,
-    /// Ridge penalty of its logistic regression.
     pub label_ridge: f64,
 }
 

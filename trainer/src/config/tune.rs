@@ -1,11 +1,11 @@
-//! `trainer.tune`: the search for hyperparameters.
+//! `trainer.tune`: the hyperparameter search.
 
 use anyhow::{Result, ensure};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
-/// Sections that are not searched: another fold, seed or goal would be no better model but another question.
+/// Sections that a search must not vary: trials with other folds, seeds or goals are not comparable.
 const FIXED: [&str; 10] = [
     "seed",
     "data",
@@ -19,65 +19,52 @@ const FIXED: [&str; 10] = [
     "gates",
 ];
 
-/// `tune`: the search for hyperparameters. No weights depend on it.
+/// The weights of a run do not depend on it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Tune {
-    /// Most configurations that are drawn.
     pub max_trials: usize,
-    /// Epochs after which trials are compared; the last one is the length of the schedule.
     pub rungs: Vec<usize>,
-    /// One of so many trials goes on to the next rung.
     pub reduction_factor: usize,
-    /// How configurations are drawn.
     pub sampler: Sampler,
-    /// Trials before the sampler learns from results.
     pub startup_trials: usize,
-    /// What trials are ranked by.
     pub objective: Objective,
-    /// A trial whose area under the curve is worse than the rung's best by more than this ranks behind all others.
     pub auc_tolerance: f64,
-    /// Processor time of all trials together.
     pub budget_cpu_hours: f64,
-    /// A worker that has not been heard of for so long has lost its trial.
     pub lease_seconds: f64,
-    /// What is varied: keys of this configuration, without `trainer.`; null takes a key out.
+    /// Range by key, without `trainer.`; null removes a key.
     pub space: BTreeMap<String, Option<Range>>,
 }
 
-/// How configurations are drawn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Sampler {
     /// Tree-structured Parzen estimator (Bergstra et al. 2011), after a quasi-random start.
     Tpe,
-    /// Quasi-random: an additive recurrence with a seeded shift.
+    /// Additive recurrence with a seeded shift.
     QuasiRandom,
 }
 
-/// What trials are ranked by; both are those of the epoch whose weights are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Objective {
-    /// Class-weighted log loss on the select fold; smaller is better.
+    /// Class-weighted log loss on the select fold at the kept epoch; smaller is better.
     SelectLoss,
-    /// Area under the ROC curve on the select fold; larger is better.
+    /// AUC on the select fold at the kept epoch; larger is better.
     SelectAuc,
 }
 
-/// The values that one key may take.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "RangeKeys", into = "RangeKeys")]
 pub enum Range {
-    /// Any number between the two.
+    /// Lower and upper bound.
     Uniform([f64; 2]),
-    /// Any positive number between the two, its logarithm uniform.
+    /// Positive bounds; the logarithm is uniform.
     LogUniform([f64; 2]),
-    /// One of these.
     Choice(Vec<Value>),
 }
 
-/// As it is written: exactly one of the three. A file laid over another can set one to null and give another.
+/// Exactly one is set. A later file can replace the kind of range: it sets the old key to null.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RangeKeys {
@@ -116,7 +103,6 @@ impl From<Range> for RangeKeys {
 }
 
 impl Tune {
-    /// The keys that are varied.
     pub fn ranges(&self) -> BTreeMap<String, Range> {
         self.space.iter().filter_map(|(key, range)| Some((key.clone(), range.clone()?))).collect()
     }
@@ -134,7 +120,7 @@ impl Tune {
         ensure!(self.lease_seconds >= 1.0, "trainer.tune.lease_seconds: at least 1");
         for key in self.space.keys() {
             let section = key.split('.').next().unwrap_or_default();
-            ensure!(!FIXED.contains(&section), "trainer.tune.space: {key} is not for a search to choose");
+            ensure!(!FIXED.contains(&section), "trainer.tune.space: {key} cannot be searched");
         }
         Ok(())
     }

@@ -1,11 +1,11 @@
-//! Augmentation: how training images vary. What varies is drawn on the host, image by image (`draw`); what follows from
-//! it is done to a whole batch on the device (`apply` and the modules below it).
+//! Augmentation of training images. The host draws the parameters of each image (`draw`); the device applies
+//! them to a whole batch (`apply` and the submodules).
 //!
-//! The order imitates an image's life: the patient is exposed differently (tone) and lies differently (geometry, one affine
-//! grid), marks are burned in or cropped away (overlay), the detector and the resize are sharper, softer or noisier
-//! (detail, noise), the archive compresses (JPEG), and CLAHE comes last as it does in the service. Compression after
-//! geometry matters: the training images are JPEG copies whose blocks lie on the pixel grid, hospitals send originals
-//! without them, and a network that meets one kind only tells them apart.
+//! The order follows the acquisition: exposure (tone), position (one affine grid), burned-in marks (overlay),
+//! detector and resizing (detail, noise), compression by the archive (JPEG), and last CLAHE, as in the
+//! service. Compression comes after geometry because the training images may be JPEG copies whose blocks lie
+//! on the pixel grid, while hospitals send originals; a network that has seen only one kind can tell the two
+//! apart.
 
 mod batch;
 mod detail;
@@ -21,26 +21,23 @@ pub use draw::{Detail, Marks, Tone, Variation, draw, generator};
 use super::pixels::Pixels;
 use tch::{Device, Kind, Tensor};
 
-/// A batch as the loader hands it over: uint8 `[N, 1, H, W]`, what is laid over it, and what is drawn for each image.
+/// A batch before augmentation, on the host.
 #[derive(Debug)]
 pub struct Raw {
     /// Grey levels, uint8 `[N, 1, H, W]`.
     pub images: Tensor,
-    /// Levels and mask of burned-in marks, uint8 `[N, 2, H, W]`; none where no image of the batch has any.
+    /// Levels and mask of burned-in marks, uint8 `[N, 2, H, W]`; none if no image has marks.
     pub overlay: Option<Tensor>,
-    /// Noise before it is scaled, int16 `[N, 1, H, W]`; none where no image of the batch has any.
+    /// Noise before scaling, int16 `[N, 1, H, W]`; none if no image has noise.
     pub noise: Option<Tensor>,
-    /// One variation an image.
     pub variations: Vec<Variation>,
 }
 
 impl Raw {
-    /// Gathers images, paints their marks and draws their noise.
     pub fn gather(pixels: &Pixels, positions: &[usize], variations: Vec<Variation>) -> Self {
         Self::new(&pixels.gather(positions), pixels.size, variations)
     }
 
-    /// The same for images that lie one after the other.
     fn new(images: &[u8], (width, height): (u32, u32), variations: Vec<Variation>) -> Self {
         let n_pixels = (width * height) as usize;
         let shape = |channels| [variations.len() as i64, channels, i64::from(height), i64::from(width)];
@@ -55,7 +52,7 @@ impl Raw {
     }
 }
 
-/// The varied batch: whole grey levels 0 to 255, float32 `[N, 1, H, W]`, on the device.
+/// Applies the variations. Returns integer grey levels 0 to 255 as float32 `[N, 1, H, W]` on the device.
 pub fn apply(raw: &Raw, device: Device) -> Tensor {
     tch::no_grad(|| {
         let varied = &raw.variations;
@@ -115,7 +112,7 @@ mod tests {
             brightness: 0.02,
             contrast: 0.02,
             gamma: 0.02,
-            // Blurs of up to 2.4 pixels, which need kernels of several lengths.
+            // Blurs of up to 2.4 pixels, which need kernels of different lengths.
             detail_shrink: 0.23,
             detail_gain: [0.0, 1.5],
             noise: 0.02,
@@ -130,7 +127,7 @@ mod tests {
         generate(&PhantomSpec { seed: 1, width: SIZE.0, height: SIZE.1, opacity: true })
     }
 
-    /// Phantoms as the loader would hand them over, one a sample.
+    /// One phantom per variation, augmented as one batch.
     fn varied(variations: Vec<Variation>) -> Vec<Vec<u8>> {
         let raw = Raw::new(&phantom().repeat(variations.len()), SIZE, variations);
         let images = apply(&raw, Device::Cpu).to_kind(Kind::Uint8).flatten(1, -1);
@@ -157,7 +154,7 @@ mod tests {
     #[test]
     fn geometry_moves_the_image_by_what_it_says() {
         let with = |affine| varied(vec![Variation { affine, ..drawn(&still(), 1, 0, 0) }]).remove(0);
-        // An eighth of the width to the left: what was 8 columns to the right is here now, black comes in.
+        // A shift to the left by an eighth of the width, that is 8 columns; black comes in from the right.
         let moved = with([1.0, 0.0, 0.25, 0.0, 1.0, 0.0]);
         for (row, original) in moved.chunks(64).zip(phantom().chunks(64)) {
             assert_eq!(row[..56], original[8..]);
@@ -171,16 +168,10 @@ mod tests {
         let plain = drawn(&still(), 1, 0, 0);
         let inverted = Variation { tone: Tone { contrast: -1.0, ..plain.tone }, ..plain.clone() };
         let images = varied(vec![inverted, Variation { frame: 0.25, ..plain }]);
-        // Frames are swapped before the exposure: both images show the same phantom there.
+        // Frames are swapped before tone: until then both images are the same phantom.
         assert_eq!(images[1], phantom());
         let shares = [0.0, 0.25].map(|frame| Variation { frame, ..Variation::none(1) });
-        let batch = Tensor::cat(
-            &[
-                Tensor::zeros([1, 1, 8, 8], (Kind::Float, Device::Cpu)),
-                Tensor::ones([1, 1, 8, 8], (Kind::Float, Device::Cpu)),
-            ],
-            0,
-        );
+        let batch = Tensor::from_slice(&[0.0f32, 1.0]).view([2, 1, 1, 1]).repeat([1, 1, 8, 8]);
         let swapped = frame::swap(&batch, &shares);
         assert!(swapped.get(0).sum(Kind::Float).double_value(&[]) < 1e-9);
         let middle = swapped.get(1).sum(Kind::Float).double_value(&[]);

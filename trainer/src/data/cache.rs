@@ -1,11 +1,10 @@
-//! The pixel cache: a fold decoded once, one byte a pixel, in a file that is mapped into memory and shared by every run
-//! that wants the same images through the same recipe.
+//! The pixel cache: the decoded images of a fold, one byte per pixel, in a file that runs with the same
+//! images and recipe map into memory.
 //!
-//! The key is the SHA-256 of everything the bytes depend on: each image's path and digest, the recipe, the version of the
-//! domain library. The header beside the pixels carries the key, the sizes, each image's statistics and the pixels'
-//! digest, under a digest of its own. Both files appear atomically, pixels first, so that a header never promises pixels
-//! that are not there. One process decodes a fold; others that want it wait for that one. The folder may be deleted at
-//! any time.
+//! The key is the SHA-256 of everything the bytes depend on: path and digest of each image, the recipe, the
+//! version of `cxr`. A header file holds the key, the sizes, the statistics of each image and the digest of
+//! the pixels, under a digest of its own. Both files are written atomically, pixels first. One process
+//! decodes a fold while others wait for it. The folder may be deleted at any time.
 
 use super::entry::Entry;
 use super::recipe::Recipe;
@@ -21,12 +20,10 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-/// Changed whenever decoding or preprocessing gives other bytes for the same recipe.
+/// Increase it when decoding or preprocessing gives other bytes for the same recipe.
 const FORMAT: u32 = 2;
-/// Bytes that are read at a time to verify pixels.
-const PIECE: usize = 1 << 20;
+const CHUNK: usize = 1 << 20;
 
-/// `<key>.json`: the header under its digest.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Sealed {
@@ -34,7 +31,6 @@ struct Sealed {
     header: Header,
 }
 
-/// What a pixel file holds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Header {
@@ -42,13 +38,11 @@ pub struct Header {
     n_images: usize,
     width: u32,
     height: u32,
-    /// See [`digest`].
     pixels_sha256: String,
-    /// One an image.
     pub statistics: Vec<ImageStatistics>,
 }
 
-/// Where one fold's pixels are or will be.
+/// The files of one fold, which may not exist yet.
 #[derive(Debug)]
 pub struct Slot {
     folder: PathBuf,
@@ -58,7 +52,6 @@ pub struct Slot {
 }
 
 impl Slot {
-    /// The slot for these images through this recipe.
     pub fn new(folder: &Path, entries: &[Entry], recipe: &Recipe) -> Result<Self> {
         let mut text = format!("format {FORMAT}\ncxr {}\n", env!("CARGO_PKG_VERSION"));
         text.push_str(&serde_json::to_string(&(&recipe.acceptance, &recipe.preprocess))?);
@@ -74,7 +67,7 @@ impl Slot {
         })
     }
 
-    /// Waits until no other process decodes this fold; none can while the file is held.
+    /// Waits for a process that decodes this fold, and locks the slot until the file is dropped.
     pub fn lock(&self) -> Result<File> {
         let lock = || -> std::io::Result<File> {
             std::fs::create_dir_all(&self.folder)?;
@@ -85,10 +78,7 @@ impl Slot {
         lock().with_context(|| self.advice())
     }
 
-    /// Where the pixels are written before they are complete; what a killed process left there is overwritten.
-    ///
-    /// # Errors
-    /// When the folder cannot be written or has no room.
+    /// Creates the file for pixels in progress. It overwrites one that a killed process left behind.
     pub fn partial(&self) -> Result<File> {
         let create = || -> std::io::Result<File> {
             let path = self.file("partial");
@@ -99,7 +89,6 @@ impl Slot {
         create().with_context(|| self.advice())
     }
 
-    /// Makes the complete partial file the cached one.
     pub fn publish(&self, file: &File, statistics: Vec<ImageStatistics>) -> Result<(Mmap, Header)> {
         let publish = || -> std::io::Result<(Mmap, String)> {
             let written = (map(file)?, digest(file)?);
@@ -117,12 +106,12 @@ impl Slot {
         Ok((pixels, sealed.header))
     }
 
-    /// Whether something lies in the slot, usable or not.
+    /// Whether there is a header, valid or not.
     pub fn is_taken(&self) -> bool {
         self.file("json").exists()
     }
 
-    /// The cached pixels; none where there are none, or where they are not what the header says.
+    /// The cached pixels; none if they are missing or do not match the header.
     pub fn open(&self) -> Option<(Mmap, Header)> {
         let Sealed { sha256, header } =
             serde_json::from_slice(&std::fs::read(self.file("json")).ok()?).ok()?;
@@ -154,10 +143,7 @@ impl Slot {
     }
 }
 
-/// The configured folder, or `pixels` in CXR_CACHE, or in the user's cache folder.
-///
-/// # Errors
-/// When no home is known.
+/// The configured folder, else `pixels` in CXR_CACHE, else in the user's cache folder.
 pub fn folder(configured: Option<&Path>) -> Result<PathBuf> {
     if let Some(folder) = configured {
         return Ok(folder.to_owned());
@@ -170,21 +156,21 @@ pub fn folder(configured: Option<&Path>) -> Result<PathBuf> {
     Ok(folder.unwrap_or_default().join("pixels"))
 }
 
-/// SHA-256 of the pieces' digests. The file is read, not mapped: to hash a map would make all of it resident.
+/// SHA-256 of the chunks' digests. It reads the file, because hashing the map would make all of it resident.
 fn digest(file: &File) -> std::io::Result<String> {
     let n_bytes = file.metadata()?.len();
-    let (mut piece, mut digests) = (vec![0; PIECE], String::new());
-    for offset in (0..n_bytes).step_by(PIECE) {
-        let piece = &mut piece[..PIECE.min((n_bytes - offset) as usize)];
-        file.read_exact_at(piece, offset)?;
-        digests.push_str(&sha256_hex(piece));
+    let (mut chunk, mut digests) = (vec![0; CHUNK], String::new());
+    for offset in (0..n_bytes).step_by(CHUNK) {
+        let chunk = &mut chunk[..CHUNK.min((n_bytes - offset) as usize)];
+        file.read_exact_at(chunk, offset)?;
+        digests.push_str(&sha256_hex(chunk));
     }
     Ok(sha256_hex(digests.as_bytes()))
 }
 
-/// Takes the room now: a disk that is full is found before decoding, not after.
+/// Allocates the file, so that a full disk fails before decoding starts.
 fn reserve(file: &File, bytes: u64) -> std::io::Result<()> {
-    // SAFETY: a plain call on a descriptor that is open for the whole of it.
+    // SAFETY: the descriptor stays open during the call.
     match unsafe { libc::posix_fallocate(file.as_raw_fd(), 0, bytes as libc::off_t) } {
         0 => Ok(()),
         error => Err(std::io::Error::from_raw_os_error(error)),
@@ -192,7 +178,6 @@ fn reserve(file: &File, bytes: u64) -> std::io::Result<()> {
 }
 
 fn map(file: &File) -> std::io::Result<Mmap> {
-    // SAFETY: a published file is never written again, only replaced by renaming another one over it, and a partial one
-    // belongs to this process; a map of either keeps its own bytes.
+    // SAFETY: a published file is only replaced by rename, and a partial one belongs to this process.
     unsafe { Mmap::map(file) }
 }

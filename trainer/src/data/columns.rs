@@ -1,38 +1,33 @@
-//! What a table says of an image beside its patient and label: the columns, and the group that a value belongs to.
+//! Optional columns of the table, and the groups that their values belong to.
 
 use cxr::metadata::View;
 use serde::{Deserialize, Serialize};
 use time::{Date, Duration, Month, OffsetDateTime};
 
-/// A column of the table. The order is that in which the folds are stratified.
+/// The folds are stratified in this order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Column {
-    /// Hospital or department.
     Site,
-    /// F, M or O.
     Sex,
-    /// In years; grouped in bands.
+    /// In years; grouped into bands.
     Age,
-    /// Projection.
     View,
-    /// Make or name of the machine.
+    /// Model or name of the machine.
     Scanner,
-    /// Of the image; grouped by year.
+    /// Acquisition date; grouped by year.
     Date,
 }
 
-/// First year of every band of ages after the first.
+/// Lower ends of the age bands after the first.
 const BANDS: [u32; 5] = [6, 18, 40, 60, 80];
 const OLDEST: f64 = 130.0;
-/// Of the first radiograph.
+/// Year of the first radiograph.
 const FIRST_YEAR: i32 = 1895;
 
 impl Column {
-    /// All of them.
     pub const ALL: [Self; 6] = [Self::Site, Self::Sex, Self::Age, Self::View, Self::Scanner, Self::Date];
 
-    /// Its name in the head of the table.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Site => "site",
@@ -44,7 +39,6 @@ impl Column {
         }
     }
 
-    /// What its groups are groups of.
     pub const fn property(self) -> &'static str {
         match self {
             Self::Date => "year",
@@ -52,10 +46,7 @@ impl Column {
         }
     }
 
-    /// The group of a value; none where it is not known.
-    ///
-    /// # Errors
-    /// What was expected instead.
+    /// The group of a value; none if unknown. The error is the expected form.
     pub(super) fn group(self, value: &str) -> Result<Option<String>, &'static str> {
         if value.is_empty() {
             return Ok(None);
@@ -78,8 +69,8 @@ impl Column {
                 Some(band(age.ok_or("an age in years, 0 to 130, or nothing")? as u32))
             }
             Self::Date => {
-                const DATE: &str = "a date that was (YYYY, YYYY-MM, YYYY-MM-DD or YYYYMMDD) or nothing";
-                Some(year(value, day_after_tomorrow()).ok_or(DATE)?)
+                const DATE: &str = "a past date (YYYY, YYYY-MM, YYYY-MM-DD or YYYYMMDD) or nothing";
+                Some(year(value, first_future_day()).ok_or(DATE)?)
             }
         };
         Ok(found)
@@ -94,7 +85,7 @@ fn band(age: u32) -> String {
     }
 }
 
-/// The year of a day that was, or of a month or year that has begun.
+/// The year of a date whose day, month or year begins before `end`.
 fn year(date: &str, end: Date) -> Option<String> {
     let (first, rest) = match date.split_once('-') {
         Some((first, rest)) => (first, rest.split('-').collect()),
@@ -107,13 +98,12 @@ fn year(date: &str, end: Date) -> Option<String> {
     };
     let part = |at: usize| rest.get(at).map_or(Some(1), |part| number(part, 2));
     let (month, day) = (u8::try_from(part(0)?).ok()?, u8::try_from(part(1)?).ok()?);
-    let begins =
-        Date::from_calendar_date(number(first, 4)?.into(), Month::try_from(month).ok()?, day).ok()?;
-    (rest.len() <= 2 && begins.year() >= FIRST_YEAR && begins < end).then(|| first.to_owned())
+    let start = Date::from_calendar_date(number(first, 4)?.into(), Month::try_from(month).ok()?, day).ok()?;
+    (rest.len() <= 2 && start.year() >= FIRST_YEAR && start < end).then(|| first.to_owned())
 }
 
-/// The first day that has begun nowhere: east of here it is later than the clock says.
-fn day_after_tomorrow() -> Date {
+/// The first day that has not begun in any time zone.
+fn first_future_day() -> Date {
     OffsetDateTime::now_utc().date().saturating_add(Duration::days(2))
 }
 

@@ -1,7 +1,7 @@
 //! Exploratory data analysis: properties, quality and label noise of a dataset. The published test split is
-//! counted and searched for duplicates, but its classes are not compared and its images are not scored.
+//! only counted and searched for duplicates.
 //!
-//! There are two stages, properties of every image and label noise. `eda.json` is written after each.
+//! `eda.json` is written after each of two stages: properties of the images, and label noise.
 
 pub mod examined;
 pub mod label_noise;
@@ -9,7 +9,7 @@ pub mod plots;
 pub mod sheets;
 
 use crate::config::Config;
-use crate::data::count::count_lines;
+use crate::data::count;
 use crate::data::entry::OfficialSplit;
 use crate::data::index::Index;
 use crate::data::patient::PatientRule;
@@ -17,11 +17,11 @@ use crate::data::readable::check_share;
 use crate::data::screening::confounders::{self, Confounder};
 use crate::data::screening::duplicates::{self, Duplicates};
 use crate::data::screening::leakage::Leakage;
-use crate::data::screening::survey::{Survey, survey};
+use crate::data::screening::survey::survey;
 use crate::files;
 use crate::progress::say;
 use crate::run::RunDirectory;
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use cxr::bundle::sha256_hex;
 use examined::Examined;
 use label_noise::LabelNoise;
@@ -30,50 +30,40 @@ use std::collections::BTreeMap;
 use tch::Device;
 
 const FILE: &str = "eda.json";
-/// Increased when the content of the file changes for the same data.
+/// Increase it when the content of the file changes for the same data.
 const CONTENT: u32 = 2;
 
-/// `eda.json`.
+/// Content of `eda.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Eda {
     /// Digest of data and configuration.
     pub key: String,
-    /// Digest of the data.
     pub dataset_sha256: String,
-    /// Every usable image.
     pub images: Examined,
-    /// Files in class folders that the configuration excludes.
     pub excluded: BTreeMap<String, usize>,
     /// Files and folders beside the class folders, which are ignored.
     pub passed_over: Vec<String>,
-    /// Unusable images, with the reason.
     pub unreadable: BTreeMap<String, String>,
-    /// Exact and near duplicates.
     pub duplicates: Duplicates,
-    /// Patients and duplicates in several published splits.
     pub leakage: Leakage,
-    /// The unmodified originals, if the configuration names their folder.
+    /// The images in `export.originals`.
     pub originals: Option<Examined>,
-    /// How files are assigned to patients.
     pub patients: PatientRule,
-    /// Properties that differ between images, and how well each tells the class.
     pub confounders: Vec<Confounder>,
-    /// Labels that cross-validated scores contradict, in train and val; none before the second stage.
+    /// None before the second stage.
     pub label_noise: Option<LabelNoise>,
 }
 
 impl Eda {
-    /// Reads `eda.json`, for whatever data; see `dataset_sha256`.
+    /// Reads `eda.json`, which may be for other data; see `dataset_sha256`.
     pub fn load(run: &RunDirectory) -> Result<Option<Self>> {
         files::read_json(&run.file(FILE))
     }
 }
 
-/// Examines the data, writes `eda.json` and figures, prints the summary.
-///
-/// # Errors
-/// After everything is written: if more images are unusable than the configuration allows.
+/// Writes `eda.json` and figures, and prints a summary. Fails after it has written the properties if more
+/// images are unusable than the configuration allows.
 pub fn eda(config: &Config, index: &Index, run: &RunDirectory, device: Device) -> Result<Eda> {
     let key = key(index, config)?;
     let known = Eda::load(run)?.filter(|known| known.key == key);
@@ -98,18 +88,12 @@ pub fn eda(config: &Config, index: &Index, run: &RunDirectory, device: Device) -
     Ok(found)
 }
 
-/// Everything that the result depends on.
+/// Digest of everything that the result depends on.
 fn key(index: &Index, config: &Config) -> Result<String> {
-    let weights = match &config.model.weights {
-        Some(file) => Some(sha256_hex(
-            &std::fs::read(file).with_context(|| format!("{}: cannot be read", file.display()))?,
-        )),
-        None => None,
-    };
-    let originals = match originals(config) {
-        Some(root) => Some(Index::scan_part(root, &config.data)?.digest()),
-        None => None,
-    };
+    let weights = config.model.weights.as_deref().map(files::read).transpose()?;
+    let weights = weights.map(|bytes| sha256_hex(&bytes));
+    let originals = originals(config).map(|root| Index::scan_part(root, &config.data)).transpose()?;
+    let originals = originals.map(|index| index.digest());
     let part = (CONTENT, index.digest(), originals, weights, config.training_part(), config.audit);
     Ok(sha256_hex(&serde_json::to_vec(&part)?))
 }
@@ -136,10 +120,7 @@ fn properties(config: &Config, run: &RunDirectory, index: &Index, key: String) -
     for (name, sheet) in sheets::findings(index, &survey, &duplicates, config)? {
         run.write_figure(name, sheet)?;
     }
-    let originals = match originals(config) {
-        Some(root) => Some(examine_originals(config, run, root)?),
-        None => None,
-    };
+    let originals = originals(config).map(|root| examine_originals(config, run, root)).transpose()?;
     let found = Eda {
         key,
         dataset_sha256: index.digest(),
@@ -160,7 +141,7 @@ fn properties(config: &Config, run: &RunDirectory, index: &Index, key: String) -
 
 fn examine_originals(config: &Config, run: &RunDirectory, root: &std::path::Path) -> Result<Examined> {
     let index = Index::scan_part(root, &config.data)?;
-    let survey: Survey = survey(&index, config, "originals")?;
+    let survey = survey(&index, config, "originals")?;
     check_share(&index, &survey.unreadable, config.data.max_unreadable_share)?;
     run.write_figure("eda-originals.svg", plots::sizes(&index, &survey)?)?;
     Examined::of(&index, &survey, config)
@@ -168,9 +149,7 @@ fn examine_originals(config: &Config, run: &RunDirectory, root: &std::path::Path
 
 fn report(eda: &Eda) {
     let images = &eda.images;
-    for line in count_lines(images.counts.iter().map(|(split, classes)| (split.as_str(), classes))) {
-        say(line);
-    }
+    count::report(&images.counts, String::as_str);
     for (folder, n) in &eda.excluded {
         say(format!("  {folder}: {n} files excluded by trainer.data.classes"));
     }
@@ -184,20 +163,19 @@ fn report(eda: &Eda) {
     ));
     eda.leakage.lines().iter().for_each(say);
     for files in &eda.duplicates.contradicting {
-        say(format!("  the same file in several classes, the labels contradict: {}", files.join(", ")));
+        say(format!("  byte-equal files in several classes, the labels contradict: {}", files.join(", ")));
     }
-    // Every command has printed this already if each file is a patient.
-    if eda.patients.tells_patients() {
+    // Otherwise `Index::of` has printed it.
+    if eda.patients.groups_files() {
         say(eda.patients.statement());
     }
     confounders::lines(&eda.confounders).iter().for_each(say);
     for (path, reason) in &eda.unreadable {
         say(format!("  {path}: {reason}"));
     }
-    for (what, examined) in [("images", Some(images)), ("originals", eda.originals.as_ref())] {
-        if let Some(examined) = examined {
-            examined.report(what);
-        }
+    images.report("images");
+    if let Some(originals) = &eda.originals {
+        originals.report("originals");
     }
     if let Some(noise) = &eda.label_noise {
         noise.report();

@@ -1,12 +1,11 @@
-//! The folds: which image trains, which selects the epoch, which calibrates. Patients never cross a fold, classes keep
-//! their shares, and the division is frozen to a file that later steps must agree with.
+//! The division into folds. All images of a patient are in one fold, and classes keep their shares. The
+//! division is frozen to a file, and later commands check that they would divide the data in the same way.
 
-use super::copies;
 use super::entry::{Entry, OfficialSplit};
-use super::groups::{Group, groups};
+use super::groups::{Group, fewest, groups, strata};
 use super::index::Index;
 use super::readable;
-use super::strata::{fewest, strata};
+use super::screening::duplicates::check_copies;
 use crate::config::Config;
 use crate::files;
 use crate::progress::say;
@@ -19,22 +18,19 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-/// A part of the data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Fold {
-    /// Trains.
     Train,
     /// Chooses the epoch.
     Select,
-    /// Fits calibration and operating point.
+    /// Fits the calibration and the operating point.
     Calibrate,
-    /// The published test split.
+    /// The published test split, or drawn from all images.
     Test,
 }
 
 impl Fold {
-    /// The name used in files.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Train => "train",
@@ -45,27 +41,21 @@ impl Fold {
     }
 }
 
-/// Which shares are held out.
+/// Shares of the images in the folds other than train.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Shares {
-    /// Of the test fold; none where the published test split is it.
+    /// None if the published test split is the test fold.
     pub test: Option<f64>,
-    /// Of the select fold.
     pub select: f64,
-    /// Of the calibrate fold.
     pub calibrate: f64,
 }
 
 impl Shares {
-    /// What the configuration wants of this data.
-    ///
-    /// # Errors
-    /// When a test fold must be drawn and the configuration leaves nothing for it.
     pub fn of(index: &Index, data: &crate::config::Data) -> Result<Self> {
         let is_drawn = data.pool_test || !index.has_test_split();
         ensure!(
             !is_drawn || data.test_fraction > 0.0,
-            "trainer.data.test_fraction: must be positive, the test fold is to be drawn from all images"
+            "trainer.data.test_fraction: must be positive, because the test fold is drawn from all images"
         );
         Ok(Self {
             test: is_drawn.then_some(data.test_fraction),
@@ -75,54 +65,48 @@ impl Shares {
     }
 }
 
-/// The division of one dataset, as `folds.json` holds it.
+/// Content of `folds.json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Folds {
-    /// [`Index::digest`] of the data that was divided.
+    /// [`Index::digest`] of the data.
     pub dataset_sha256: String,
-    /// Seed of the division.
     pub seed: u64,
-    /// Paths by fold, sorted.
+    /// Sorted paths by fold.
     pub folds: BTreeMap<Fold, Vec<String>>,
-    /// Images that cannot be used and are in no fold, with the reason.
+    /// Reason by path of images that cannot be used; they are in no fold.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub unreadable: BTreeMap<String, String>,
 }
 
 impl Folds {
-    /// Divides the images but the `unreadable` ones by patient and class. With a share for the test fold everything is
-    /// pooled; without one the published test split is the test fold and the rest is divided.
-    ///
-    /// # Errors
-    /// When a fold would hold only one class.
+    /// Divides the usable images. Without a share for the test fold, it is the published test split.
     pub fn divide(
         index: &Index,
         shares: &Shares,
         seed: u64,
         unreadable: BTreeMap<String, String>,
     ) -> Result<Self> {
-        copies::check(index, shares.test.is_none())?;
+        check_copies(index, shares.test.is_none())?;
         let mut folds: BTreeMap<Fold, Vec<String>> = BTreeMap::new();
-        let (test, pooled): (Vec<&Entry>, Vec<&Entry>) = index
-            .entries
-            .iter()
-            .filter(|entry| !unreadable.contains_key(&entry.path))
-            .partition(|entry| shares.test.is_none() && entry.split == OfficialSplit::Test);
+        let usable = index.entries.iter().filter(|entry| !unreadable.contains_key(&entry.path));
+        let (test, pooled): (Vec<&Entry>, Vec<&Entry>) =
+            usable.partition(|entry| shares.test.is_none() && entry.split == OfficialSplit::Test);
         folds.insert(Fold::Test, test.iter().map(|entry| entry.path.clone()).collect());
-        let mut wanted: Vec<(Fold, f64)> = shares.test.map(|share| (Fold::Test, share)).into_iter().collect();
-        wanted.extend([(Fold::Select, shares.select), (Fold::Calibrate, shares.calibrate)]);
+        let test_share = shares.test.map(|share| (Fold::Test, share));
+        let others = [(Fold::Select, shares.select), (Fold::Calibrate, shares.calibrate)];
+        let held_out: Vec<(Fold, f64)> = test_share.into_iter().chain(others).collect();
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let mut classes: BTreeMap<(bool, String), Vec<Group>> = BTreeMap::new();
         for group in groups(&pooled) {
             classes.entry((group.positive, group.class.clone())).or_default().push(group);
         }
-        let fewest = fewest(wanted.iter().map(|(_, share)| *share));
+        let fewest = fewest(held_out.iter().map(|(_, share)| *share));
         for (_, groups) in classes {
-            let mut dealt = Dealt::default();
+            let mut totals = Totals::default();
             for mut stratum in strata(groups, fewest) {
                 stratum.shuffle(&mut rng);
-                dealt.deal(stratum, &wanted, &mut folds);
+                totals.assign(stratum, &held_out, &mut folds);
             }
         }
         for paths in folds.values_mut() {
@@ -133,34 +117,24 @@ impl Folds {
         Ok(division)
     }
 
-    /// The published test split is what it is; every fold that is drawn needs both classes.
+    /// Every drawn fold needs both classes.
     fn check_classes(&self, index: &Index, test_is_drawn: bool) -> Result<()> {
         let drawn = [Fold::Train, Fold::Select, Fold::Calibrate].into_iter();
         for fold in drawn.chain(test_is_drawn.then_some(Fold::Test)) {
-            let classes: BTreeSet<bool> =
+            let labels: BTreeSet<bool> =
                 self.entries(index, fold)?.iter().map(|entry| entry.positive).collect();
-            ensure!(
-                classes.len() == 2,
-                "the {} fold would not hold both classes: too few patients",
-                fold.name()
-            );
+            ensure!(labels.len() == 2, "the {} fold lacks a class: too few patients", fold.name());
         }
         Ok(())
     }
 
-    /// The division that follows from data and configuration; images that cannot be used are found first.
-    ///
-    /// # Errors
-    /// When more images cannot be used than the configuration allows, all of them listed.
+    /// Finds the unreadable images and divides the others.
     pub fn of(index: &Index, config: &Config) -> Result<Self> {
         let unreadable = readable::unreadable(index, config)?;
         Self::divide(index, &Shares::of(index, &config.data)?, config.seed, unreadable)
     }
 
-    /// The division frozen in `file`, or a new one, frozen there.
-    ///
-    /// # Errors
-    /// When the frozen division does not belong to this data or this configuration.
+    /// The division in `file`, which must follow from data and configuration, or else a new one.
     pub fn frozen(file: &Path, index: &Index, config: &Config) -> Result<Self> {
         let Some(frozen) = Self::load(file)? else {
             let fresh = Self::of(index, config)?;
@@ -171,7 +145,7 @@ impl Folds {
         let digest = index.digest();
         ensure!(
             frozen.dataset_sha256 == digest,
-            "{}: was frozen for other data (digest {}, the data in {} has {digest}): use that data or start another run",
+            "{}: was made for other data (digest {}; the data in {} has {digest}): use that data or start another run",
             file.display(),
             frozen.dataset_sha256,
             index.root.display(),
@@ -187,21 +161,11 @@ impl Folds {
         Ok(frozen)
     }
 
-    /// What is frozen in `file`; none where there is no file.
     pub fn load(file: &Path) -> Result<Option<Self>> {
-        if !file.exists() {
-            return Ok(None);
-        }
-        let text = std::fs::read(file).with_context(|| format!("{}: cannot be read", file.display()))?;
-        let frozen =
-            serde_json::from_slice(&text).with_context(|| format!("{}: not a folds file", file.display()))?;
-        Ok(Some(frozen))
+        files::read_json(file)
     }
 
-    /// Forgets a run's folds if they belong to other data and nothing was trained on them yet.
-    ///
-    /// # Errors
-    /// When weights were trained on the other data, or another process trains on it now.
+    /// Removes the folds of a run without weights if they belong to other data.
     pub fn forget_stale(run: &RunDirectory, index: &Index) -> Result<()> {
         let file = run.folds();
         let Some(folds) = Self::load(&file)? else { return Ok(()) };
@@ -216,7 +180,7 @@ impl Folds {
         );
         run.ensure_idle()?;
         say(format!("{file}: the data has changed and nothing was trained yet, so it is divided again"));
-        run.forget_folds()
+        run.remove_folds()
     }
 
     fn say_unreadable(&self) {
@@ -226,41 +190,43 @@ impl Folds {
         }
     }
 
-    /// SHA-256 of the division.
+    /// SHA-256 of the compact JSON.
     pub fn digest(&self) -> Result<String> {
         Ok(cxr::bundle::sha256_hex(&serde_json::to_vec(self)?))
     }
 
-    /// The entries of a fold, in the order of their paths.
-    ///
-    /// # Errors
-    /// When the index lacks one of them.
+    pub fn by_path(&self) -> BTreeMap<&str, Fold> {
+        self.folds.iter().flat_map(|(fold, paths)| paths.iter().map(|path| (path.as_str(), *fold))).collect()
+    }
+
+    /// The entries of a fold, sorted by path.
     pub fn entries(&self, index: &Index, fold: Fold) -> Result<Vec<Entry>> {
-        let paths = self.folds.get(&fold).map_or(&[][..], Vec::as_slice);
         let entry = |path: &String| {
-            let found = index.entries.binary_search_by(|entry| entry.path.cmp(path));
-            found
-                .map(|i| index.entries[i].clone())
-                .ok()
-                .with_context(|| format!("{path}: not in the dataset"))
+            let found = index.entries.binary_search_by(|entry| entry.path.cmp(path)).ok();
+            found.map(|i| index.entries[i].clone()).with_context(|| format!("{path}: not in the dataset"))
         };
-        paths.iter().map(entry).collect()
+        self.folds.get(&fold).into_iter().flatten().map(entry).collect()
     }
 }
 
-/// What was dealt to the folds of one class so far: what rounding takes from a stratum, the next one gives back.
+/// Running totals of one class over its strata, so that rounding errors do not add up.
 #[derive(Debug, Default)]
-struct Dealt {
+struct Totals {
     n_images: usize,
     taken: BTreeMap<Fold, usize>,
 }
 
-impl Dealt {
-    /// Deals the groups of a stratum in their order; what is left trains.
-    fn deal(&mut self, stratum: Vec<Group>, wanted: &[(Fold, f64)], folds: &mut BTreeMap<Fold, Vec<String>>) {
+impl Totals {
+    /// Fills each held-out fold up to its quota; the remaining groups train.
+    fn assign(
+        &mut self,
+        stratum: Vec<Group>,
+        held_out: &[(Fold, f64)],
+        folds: &mut BTreeMap<Fold, Vec<String>>,
+    ) {
         self.n_images += stratum.iter().map(|group| group.paths.len()).sum::<usize>();
         let mut groups = stratum.into_iter().map(|group| group.paths);
-        for (fold, share) in wanted {
+        for (fold, share) in held_out {
             let quota = (self.n_images as f64 * share).round() as usize;
             let (taken, paths) = (self.taken.entry(*fold).or_default(), folds.entry(*fold).or_default());
             while *taken < quota {

@@ -1,25 +1,24 @@
-//! Groups: images that must stay together wherever data is divided, in folds and in cross-validation.
+//! Groups of images that stay in one fold, and strata of groups by the columns of the table.
 
 use super::columns::Column;
 use super::entry::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Images of one patient, and of patients who share a byte-equal file.
+/// Images of one patient, or of patients who share a byte-equal file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Group {
-    /// The label of at least half of its images; a patient who was imaged before and during a pneumonia has both.
+    /// Label of the majority. A patient imaged before and during a pneumonia has both; a tie is positive.
     pub positive: bool,
-    /// The class folder of most of the images with that label, the first by name of equals.
+    /// Most frequent class folder of the images with that label.
     pub class: String,
-    /// Its images.
     pub paths: Vec<String>,
-    /// What the table says of most of its images, the first by name of equals.
+    /// Most frequent group by column of the table.
     pub columns: BTreeMap<Column, String>,
 }
 
-/// The groups of these images, in the order of their smallest patients.
+/// Sorted by the smallest patient identifier in the group.
 pub fn groups(entries: &[&Entry]) -> Vec<Group> {
-    // Every patient's smallest connected patient, found by following shared files until nothing changes.
+    // Smallest connected patient of every patient, by label propagation over shared files.
     let mut root: BTreeMap<&str, &str> =
         entries.iter().map(|e| (e.patient.as_str(), e.patient.as_str())).collect();
     let mut by_file: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
@@ -49,7 +48,7 @@ pub fn groups(entries: &[&Entry]) -> Vec<Group> {
 fn group(members: &[&Entry]) -> Group {
     let positive = members.iter().filter(|entry| entry.positive).count() * 2 >= members.len();
     let of_label = members.iter().filter(|entry| entry.positive == positive);
-    let class = most_frequent(of_label.map(|entry| entry.class())).unwrap_or_default();
+    let class = most_frequent(of_label.map(|entry| entry.class.as_str())).unwrap_or_default();
     let column = |column: Column| {
         let values = members.iter().filter_map(|entry| entry.columns.get(&column));
         Some((column, most_frequent(values.map(String::as_str))?.to_owned()))
@@ -62,7 +61,7 @@ fn group(members: &[&Entry]) -> Group {
     }
 }
 
-/// The first by name of those that are there most often.
+/// In a tie, the first in alphabetical order.
 fn most_frequent<'a>(names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     for name in names {
@@ -70,4 +69,31 @@ fn most_frequent<'a>(names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     }
     let most = counts.values().max().copied();
     counts.into_iter().find(|(_, n)| Some(*n) == most).map(|(name, _)| name)
+}
+
+/// Divides the groups of one class by each column in turn. Strata of fewer than `fewest` groups are merged.
+pub(super) fn strata(groups: Vec<Group>, fewest: usize) -> Vec<Vec<Group>> {
+    Column::ALL.into_iter().fold(vec![groups], |strata, column| {
+        strata.into_iter().flat_map(|stratum| by(column, stratum, fewest)).collect()
+    })
+}
+
+fn by(column: Column, groups: Vec<Group>, fewest: usize) -> Vec<Vec<Group>> {
+    let mut parts: BTreeMap<Option<String>, Vec<Group>> = BTreeMap::new();
+    for group in groups {
+        parts.entry(group.columns.get(&column).cloned()).or_default().push(group);
+    }
+    let (mut large, small): (Vec<_>, Vec<_>) = parts.into_values().partition(|part| part.len() >= fewest);
+    let rest: Vec<Group> = small.into_iter().flatten().collect();
+    match large.iter_mut().min_by_key(|part| part.len()) {
+        Some(smallest) if rest.len() < fewest => smallest.extend(rest),
+        _ => large.push(rest),
+    }
+    large
+}
+
+/// Smallest stratum of which every fold with one of these shares gets a group.
+pub(super) fn fewest(shares: impl Iterator<Item = f64>) -> usize {
+    let smallest = shares.filter(|share| *share > 0.0).fold(f64::INFINITY, f64::min);
+    if smallest.is_finite() { (1.0 / smallest).ceil() as usize } else { usize::MAX }
 }

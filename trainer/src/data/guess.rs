@@ -3,23 +3,21 @@
 use regex::Regex;
 use std::collections::BTreeSet;
 
-/// A pattern that fits every name and puts several files together.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Guess {
-    /// The regular expression; its first group is the patient.
+    /// Regular expression whose first group is the patient.
     pub pattern: String,
-    /// Patients that it tells apart.
     pub n_patients: usize,
 }
 
-/// The most telling pattern that fits all of these paths; none where each would be a patient of its own.
+/// The most specific pattern that matches all paths and finds patients with several files.
 pub fn guess(paths: &[&str]) -> Option<Guess> {
     let general = [r"^([^/]+)/", r"^([A-Za-z]+[-_]?[0-9]+)[-_]", r"^([0-9]+)[-_]", r"^([^-_/]+)[-_]"];
     let mut patterns = numbered(paths).into_iter().chain(general.map(str::to_owned));
-    patterns.find_map(|pattern| judged(pattern, paths))
+    patterns.find_map(|pattern| check(pattern, paths))
 }
 
-fn judged(pattern: String, paths: &[&str]) -> Option<Guess> {
+fn check(pattern: String, paths: &[&str]) -> Option<Guess> {
     let regex = Regex::new(&pattern).ok()?;
     let patients: Option<BTreeSet<&str>> =
         paths.iter().map(|path| Some(regex.captures(path)?.get(1)?.as_str())).collect();
@@ -27,7 +25,7 @@ fn judged(pattern: String, paths: &[&str]) -> Option<Guess> {
     (1 < n_patients && n_patients < paths.len()).then_some(Guess { pattern, n_patients })
 }
 
-/// `^site-([0-9]+)-` where all names begin with the same text, then digits, then the same separator.
+/// A pattern such as `^site-([0-9]+)-`, for names of a common prefix, digits and a separator.
 fn numbered(paths: &[&str]) -> Option<String> {
     let mut common = *paths.first()?;
     for path in paths {
@@ -41,7 +39,7 @@ fn numbered(paths: &[&str]) -> Option<String> {
     };
     let separators: Option<BTreeSet<char>> = paths.iter().map(after).collect();
     let separator = *separators?.first()?;
-    // Outside of brackets a hyphen needs no backslash, and a person reads the pattern.
+    // A hyphen outside of brackets needs no escape, and people read the pattern.
     let literal = |text: &str| regex::escape(text).replace(r"\-", "-");
     Some(format!("^{}([0-9]+){}", literal(prefix), literal(&separator.to_string())))
 }

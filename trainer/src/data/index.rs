@@ -1,4 +1,4 @@
-//! The index: every file of a dataset in a fixed order. `scan` makes it.
+//! The index: all files of a dataset. `scan` makes it.
 
 use super::entry::{Entry, OfficialSplit};
 use super::patient::PatientRule;
@@ -6,29 +6,25 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
-/// Every file of a dataset, sorted by path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Index {
-    /// The folder.
     pub root: PathBuf,
-    /// The files.
+    /// Sorted by path.
     pub entries: Vec<Entry>,
-    /// Files in class folders that the configuration excludes, by folder.
+    /// Number of files by excluded class folder.
     pub excluded: BTreeMap<String, usize>,
-    /// What lies beside the class folders and was not looked into, sorted.
+    /// Files and folders beside the class folders, which are ignored; sorted.
     pub passed_over: Vec<String>,
-    /// Who says which files are one patient's.
     pub patients: PatientRule,
 }
 
 impl Index {
-    /// How many patients the files are of.
     pub fn n_patients(&self) -> usize {
         self.entries.iter().map(|entry| entry.patient.as_str()).collect::<BTreeSet<_>>().len()
     }
 
-    /// SHA-256 over the sorted lines `digest  path`, the form of `sha256sum`. What a table says stands behind the path: other labels or
-    /// patients are other data.
+    /// SHA-256 of the lines `digest  path`, as printed by `sha256sum`. With a table, class, patient and
+    /// columns follow the path, because other labels or patients are other data.
     pub fn digest(&self) -> String {
         let mut lines = String::new();
         for entry in &self.entries {
@@ -44,7 +40,6 @@ impl Index {
         cxr::bundle::sha256_hex(lines.as_bytes())
     }
 
-    /// Whether the data was published with a test split.
     pub fn has_test_split(&self) -> bool {
         self.entries.iter().any(|entry| entry.split == OfficialSplit::Test)
     }

@@ -1,32 +1,33 @@
-//! The ledger of looks at the test fold: JSON lines, append-only.
+//! The ledger of evaluations on the test fold: JSON lines, append-only.
 
 use crate::config::Evaluation;
+use crate::files;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-/// The ledger where the configuration names none.
+/// Default name of the ledger.
 const FILE: &str = "test-split-ledger.jsonl";
 
-/// Where looks are entered: in the configured file, else in one in this folder.
+/// The configured ledger, else the default one in `folder`.
 pub fn path(config: &Evaluation, folder: &Path) -> PathBuf {
     config.ledger.clone().unwrap_or_else(|| folder.join(FILE))
 }
 
-/// The folder in which a run lies beside others: one ledger there is that of all of them, whichever of them looked.
+/// The parent folder of a run: runs in it share a ledger.
 pub fn beside(run: &Path) -> PathBuf {
     if run.file_name().is_some() {
         return run.parent().map(Path::to_owned).unwrap_or_default();
     }
-    // A name such as `.` has no parent by its letters.
+    // A path such as `.` has no lexical parent.
     let folder = run.canonicalize().unwrap_or_else(|_| run.to_owned());
     folder.parent().map_or_else(|| folder.clone(), Path::to_owned)
 }
 
-/// The looks at one set of images, the earliest first: those of the ledger and, where none is configured, those that earlier versions
-/// of this program entered in the run's own folder. Lines from before images had a digest count wherever they stand.
+/// Evaluations of one set of images, the earliest first. Without a configured ledger, those that earlier
+/// versions recorded in the run directory count too, and so do lines from before images had a digest.
 pub fn looks(config: &Evaluation, run: &Path, images_sha256: &str) -> Result<Vec<Look>> {
     let mut looks = read(&path(config, &beside(run)))?;
     if config.ledger.is_none() {
@@ -37,7 +38,6 @@ pub fn looks(config: &Evaluation, run: &Path, images_sha256: &str) -> Result<Vec
     Ok(looks)
 }
 
-/// One look.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Look {
@@ -45,29 +45,24 @@ pub struct Look {
     pub time: String,
     /// Name of the run directory, or of the bundle with its version.
     pub run: String,
-    /// Commit of the working tree.
     pub git_commit: Option<String>,
-    /// Digest of the training configuration.
+    /// [`Config::digest`](crate::config::Config::digest).
     pub config_sha256: String,
     /// Digest of the weights, or of the bundle's graph.
     pub weights_sha256: String,
-    /// The subcommand.
     pub command: String,
-    /// Why somebody looked.
     pub reason: String,
-    /// Images.
     pub n: usize,
-    /// What was seen.
     pub auc: f64,
-    /// Digest of the images that were looked at (`fitness::preregistration`); absent in lines from before there were gates.
+    /// Digest of the images; absent in lines from before there were gates.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub images_sha256: Option<String>,
-    /// Digest of the gates that were stated then; absent likewise.
+    /// Digest of the gates at that time; absent likewise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gates_sha256: Option<String>,
 }
 
-/// Appends a look, on disk before this returns.
+/// Appends a line and syncs it to disk.
 pub fn append(ledger: &Path, look: &Look) -> Result<()> {
     let mut line = serde_json::to_vec(look)?;
     line.push(b'\n');
@@ -81,11 +76,11 @@ pub fn append(ledger: &Path, look: &Look) -> Result<()> {
         file.sync_all()
     };
     write().with_context(|| {
-        format!("{}: cannot be appended to, so the test split stays unseen", ledger.display())
+        format!("{}: cannot be appended to, so the test fold was not evaluated", ledger.display())
     })
 }
 
-/// A new default ledger lies beside runs that git does not see: the same holds for it, unless the folder has rules of its own.
+/// Makes git ignore a new ledger with the default name, unless the folder has a .gitignore.
 fn keep_out_of_git(ledger: &Path) -> std::io::Result<()> {
     let folder = ledger.parent().unwrap_or(Path::new(""));
     let rules = folder.join(".gitignore");
@@ -96,17 +91,14 @@ fn keep_out_of_git(ledger: &Path) -> std::io::Result<()> {
     std::fs::write(rules, format!("/.gitignore\n/{FILE}\n"))
 }
 
-/// Every look, the first first; none where there is no ledger.
+/// All lines of a ledger, empty if there is no file.
 pub fn read(ledger: &Path) -> Result<Vec<Look>> {
     if !ledger.exists() {
         return Ok(Vec::new());
     }
-    let text =
-        std::fs::read_to_string(ledger).with_context(|| format!("{}: cannot be read", ledger.display()))?;
-    let lines = text.lines().filter(|line| !line.trim().is_empty());
-    lines
-        .map(|line| serde_json::from_str(line).with_context(|| format!("{}: {line}", ledger.display())))
-        .collect()
+    let text = String::from_utf8(files::read(ledger)?).with_context(|| ledger.display().to_string())?;
+    let parse = |line| serde_json::from_str(line).with_context(|| format!("{}: {line}", ledger.display()));
+    text.lines().filter(|line| !line.trim().is_empty()).map(parse).collect()
 }
 
 #[cfg(test)]
@@ -117,7 +109,7 @@ mod tests {
     fn runs_that_lie_side_by_side_share_the_looks_at_the_same_images() {
         let folder = tempfile::tempdir().unwrap();
         let (first, second) = (folder.path().join("runs/first"), folder.path().join("runs/second"));
-        let config = Evaluation { ledger: None, ..evaluation() };
+        let config = crate::config::Config::load(&[], None).unwrap().evaluation;
         let look = |run: &str, time: &str, images: Option<&str>| Look {
             time: time.to_owned(),
             run: run.to_owned(),
@@ -135,7 +127,7 @@ mod tests {
         assert_eq!(ledger, folder.path().join("runs").join(FILE));
         append(&ledger, &look("first", "2031-01-02T00:00:00Z", Some("same"))).unwrap();
         append(&ledger, &look("first", "2031-01-03T00:00:00Z", Some("other"))).unwrap();
-        // As earlier versions entered it.
+        // As earlier versions recorded it.
         append(&second.join(FILE), &look("second", "2031-01-01T00:00:00Z", None)).unwrap();
         let seen = |run: &Path| -> Vec<String> {
             looks(&config, run, "same").unwrap().into_iter().map(|look| look.run).collect()
@@ -146,11 +138,5 @@ mod tests {
         assert_eq!(rules, format!("/.gitignore\n/{FILE}\n"));
         assert_eq!(beside(Path::new("first")), Path::new(""));
         assert_eq!(beside(Path::new("runs/first/")), Path::new("runs"));
-    }
-
-    fn evaluation() -> Evaluation {
-        let defaults = include_str!("../../../config/default.yaml");
-        let defaults: serde_yaml_ng::Value = serde_yaml_ng::from_str(defaults).unwrap();
-        serde_yaml_ng::from_value(defaults["trainer"]["evaluation"].clone()).unwrap()
     }
 }

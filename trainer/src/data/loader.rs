@@ -1,5 +1,5 @@
-//! The loader: batches of an epoch in their order, gathered ahead of the step by threads of their own. What varies is
-//! drawn here; the step has it done on its device.
+//! The loader: worker threads prepare the batches of an epoch ahead of the training step. They draw the
+//! augmentation; the step applies it on its device.
 
 use super::augment::{self, Raw, Variation, draw, generator};
 use super::pixels::Pixels;
@@ -12,12 +12,11 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread;
 use tch::{Device, Kind, Tensor};
 
-/// Batches that each thread prepares ahead.
-const AHEAD: usize = 2;
-/// The sample number under which the order of an epoch is drawn; no dataset is as large.
+/// Batches that each thread prefetches.
+const PREFETCH: usize = 2;
+/// Sample number whose generator draws the order of an epoch; no dataset is as large.
 const ORDER: usize = u32::MAX as usize;
 
-/// Images on their way to a step.
 #[derive(Debug)]
 pub struct Batch {
     raw: Raw,
@@ -26,20 +25,11 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// Number of images.
-    pub fn len(&self) -> usize {
+    pub fn n_images(&self) -> usize {
         self.labels.size()[0] as usize
     }
 
-    /// Whether it holds none; never true.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// The varied images: grey levels 0 to 255, float32 `[N, 1, H, W]`, on the device.
-    ///
-    /// # Errors
-    /// When CLAHE, which runs on the host, cannot read the pixels back.
+    /// The augmented images: grey levels 0 to 255, float32 `[N, 1, H, W]`, on the device.
     pub fn images(&self, device: Device) -> Result<Tensor> {
         let images = augment::apply(&self.raw, device);
         match &self.clahe {
@@ -48,49 +38,44 @@ impl Batch {
         }
     }
 
-    /// 1 for pneumonia, 0 for normal: float32 `[N, 1]`, on the device.
+    /// 1 for positive, 0 for negative: float32 `[N, 1]`, on the device.
     pub fn labels(&self, device: Device) -> Tensor {
         self.labels.to_device(device)
     }
 }
 
-/// Makes the batches of any epoch.
 #[derive(Debug, Clone)]
 pub struct Loader {
     /// The train fold, before CLAHE.
     pub pixels: Arc<Pixels>,
-    /// How images vary.
     pub augmentation: Augmentation,
-    /// CLAHE, which comes last.
     pub clahe: Option<ClaheSpec>,
-    /// Seed of order and variation.
+    /// Seed of the order and the augmentation.
     pub seed: u64,
-    /// Images a batch.
     pub batch_size: usize,
-    /// Threads.
     pub workers: usize,
 }
 
 impl Loader {
-    /// Batches an epoch; images that do not fill the last one wait for another epoch's order.
+    /// Batches per epoch. The images that do not fill the last batch are skipped in this epoch.
     pub fn n_batches(&self) -> usize {
         self.pixels.len() / self.batch_size
     }
 
-    /// The batches of an epoch.
-    pub fn epoch(&self, epoch: usize) -> Batches {
+    /// The batches of an epoch. The threads take turns, so the order does not depend on their speed.
+    pub fn epoch(&self, epoch: usize) -> impl Iterator<Item = Result<Batch>> + use<> {
         let mut order: Vec<usize> = (0..self.pixels.len()).collect();
         order.shuffle(&mut generator(self.seed, epoch, ORDER));
         let order = Arc::new(order);
         let n_workers = self.workers;
-        let workers = (0..n_workers)
+        let workers: Vec<Receiver<Batch>> = (0..n_workers)
             .map(|worker| {
-                let (sender, receiver) = sync_channel(AHEAD);
+                let (sender, receiver) = sync_channel(PREFETCH);
                 let (loader, order) = (self.clone(), Arc::clone(&order));
                 thread::spawn(move || {
                     let batches = order.chunks_exact(loader.batch_size).skip(worker).step_by(n_workers);
                     for positions in batches {
-                        // The receiver is gone when an epoch is abandoned.
+                        // The receiver is dropped when an epoch is abandoned.
                         if sender.send(loader.batch(epoch, positions)).is_err() {
                             break;
                         }
@@ -99,10 +84,12 @@ impl Loader {
                 receiver
             })
             .collect();
-        Batches { workers, next: 0, end: self.n_batches() }
+        (0..self.n_batches()).map(move |batch| {
+            workers[batch % n_workers].recv().map_err(|_| anyhow!("a loader thread stopped early"))
+        })
     }
 
-    /// The batch of these images, made by the calling thread.
+    /// Prepares a batch in the calling thread.
     pub(crate) fn batch(&self, epoch: usize, positions: &[usize]) -> Batch {
         let variations: Vec<Variation> = positions
             .iter()
@@ -118,7 +105,7 @@ impl Loader {
     }
 }
 
-/// CLAHE on every image, where it is configured, as the service does it.
+/// Applies CLAHE on the host.
 fn equalise(images: &Tensor, spec: &ClaheSpec) -> Result<Tensor> {
     let (height, width) = (images.size()[2] as u32, images.size()[3] as u32);
     let mut pixels: Vec<u8> =
@@ -129,25 +116,4 @@ fn equalise(images: &Tensor, spec: &ClaheSpec) -> Result<Tensor> {
     Ok(Tensor::from_data_size(&pixels, &images.size(), Kind::Uint8)
         .to_device(images.device())
         .to_kind(Kind::Float))
-}
-
-/// Iterates over an epoch's batches; the threads take turns, so the order never depends on their speed.
-#[derive(Debug)]
-pub struct Batches {
-    workers: Vec<Receiver<Batch>>,
-    next: usize,
-    end: usize,
-}
-
-impl Iterator for Batches {
-    type Item = Result<Batch>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        if self.next == self.end {
-            return None;
-        }
-        let received = self.workers[self.next % self.workers.len()].recv();
-        self.next += 1;
-        Some(received.map_err(|_| anyhow!("a thread that prepares images stopped early")))
-    }
 }

@@ -1,5 +1,5 @@
-//! The rule that tells which files belong to one patient. A data set without a rule is refused, because folds
-//! drawn by a wrong rule share patients and make every figure too good.
+//! The rule that assigns files to patients. A dataset without a rule is an error, because folds drawn by a
+//! wrong rule share patients, and all metrics are then too good.
 
 use super::defects::listed;
 use super::guess::{Guess, guess};
@@ -9,22 +9,20 @@ use regex::Regex;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
-/// Who the patient of a file is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum PatientRule {
-    /// The names have one of the known forms.
+    /// [`known`] naming schemes.
     KnownNames,
-    /// The first group of this regular expression.
+    /// First group of this regular expression.
     Pattern(String),
-    /// The table with this name says it.
+    /// The table with this name.
     Table(String),
-    /// Each file counts as a patient of its own: `trainer.data.each_file_is_a_patient`.
+    /// Each file is a patient of its own.
     EachFile,
 }
 
 impl PatientRule {
-    /// What the configuration chooses.
     pub(super) fn of(data: &Data) -> Self {
         match (&data.patient_pattern, &data.table) {
             (Some(pattern), _) => Self::Pattern(pattern.clone()),
@@ -37,104 +35,102 @@ impl PatientRule {
         }
     }
 
-    /// One sentence for people.
     pub fn statement(&self) -> String {
         match self {
-            Self::KnownNames => "The file names tell the patient (known forms of names).".to_owned(),
-            Self::Pattern(pattern) => format!("The file names tell the patient: {pattern}"),
-            Self::Table(name) => format!("The table {name} tells the patient."),
+            Self::KnownNames => "Patients come from the file names (a known naming scheme).".to_owned(),
+            Self::Pattern(pattern) => format!("Patients come from the file names: {pattern}"),
+            Self::Table(name) => format!("Patients come from the table {name}."),
             Self::EachFile => {
-                "Each file counts as a patient of its own: nothing says which files are one patient's. \
-                 If a patient has several, they can be in different folds, and the figures are then too good."
+                "Each file counts as a patient of its own. If a patient has several files, they can be in different \
+                 folds, and the metrics are then too good."
                     .to_owned()
             }
         }
     }
 
-    /// Whether patients with several files are known.
-    pub const fn tells_patients(&self) -> bool {
+    pub const fn groups_files(&self) -> bool {
         !matches!(self, Self::EachFile)
     }
 }
 
-/// The patient by the first group of the pattern that takes part.
+/// The first group that takes part in the match.
 pub(crate) fn by_pattern(path: &str, pattern: &Regex) -> Option<String> {
     let found = pattern.captures(path)?;
     found.iter().skip(1).flatten().next().map(|group| group.as_str().to_owned())
 }
 
-/// Share of files that may be few enough to be patients of their own.
+/// Largest share of unmatched files for which the advice may be to treat each as a patient.
 const FEW: f64 = 0.1;
 
-/// What to do about files that the configured pattern does not match. `paths` are those of all files below their class folders.
-pub(super) fn unmatched(files: &[String], paths: &[&str], pattern: &str) -> anyhow::Error {
-    let advice = match another(paths, pattern) {
+/// Error with advice about files that the pattern misses. `paths` are all paths below the class folders.
+pub(super) fn unmatched_error(files: &[String], paths: &[&str], pattern: &str) -> anyhow::Error {
+    let advice = match better_pattern(paths, pattern) {
         Some(Guess { pattern, n_patients }) => format!(
-            "This pattern finds {n_patients} patients in all {} files; look whether that is right:\n{}",
+            "This pattern finds {n_patients} patients in all {} files; check whether that is right:\n{}",
             paths.len(),
             yaml(&format!("patient_pattern: {}", quoted(&pattern)))
         ),
         None if files.len() as f64 <= FEW * paths.len() as f64 => format!(
-            "Widen it; this counts each of them as a patient of its own:\n{}",
+            "Extend it; this pattern counts each of them as a patient of its own:\n{}",
             yaml(&format!("patient_pattern: {}", quoted(&widened(pattern))))
         ),
         None => format!(
-            "Set a pattern that fits these names too, or let a CSV file with the columns file,patient tell it:\n{}",
+            "Set a pattern that matches these names too, or use a CSV file with the columns file,patient:\n{}",
             yaml("table: patients.csv")
         ),
     };
     anyhow!(
-        "trainer.data.patient_pattern ({pattern}) does not say whose {} of {} files are:\n{}\n{advice}",
+        "trainer.data.patient_pattern ({pattern}) does not match {} of {} files:\n{}\n{advice}",
         files.len(),
         paths.len(),
         listed(files)
     )
 }
 
-/// A pattern that fits all files and tells apart at least the patients that the configured one does.
-fn another(paths: &[&str], pattern: &str) -> Option<Guess> {
+/// A pattern that matches all files and distinguishes at least the patients that the configured one does.
+fn better_pattern(paths: &[&str], pattern: &str) -> Option<Guess> {
     let configured = Regex::new(pattern).ok()?;
     let patients_of = |pattern: &Regex, paths: &[&str]| {
         paths.iter().filter_map(|path| by_pattern(path, pattern)).collect::<BTreeSet<_>>().len()
     };
-    let (told, untold): (Vec<&str>, Vec<&str>) = paths.iter().partition(|path| configured.is_match(path));
-    let n_told = patients_of(&configured, &told);
+    let (matched, others): (Vec<&str>, Vec<&str>) = paths.iter().partition(|path| configured.is_match(path));
+    let n_matched = patients_of(&configured, &matched);
     let fits = |guess: &Guess| {
-        Regex::new(&guess.pattern).is_ok_and(|guessed| n_told <= patients_of(&guessed, &told))
+        Regex::new(&guess.pattern).is_ok_and(|guessed| n_matched <= patients_of(&guessed, &matched))
     };
     guess(paths).filter(fits).or_else(|| {
-        // A form of its own, beside the configured one: unless the same number is a patient in both.
-        let beside = guess(&untold).filter(|_| untold.len() as f64 > FEW * paths.len() as f64)?;
+        // A second naming scheme, unless an identifier occurs in both.
+        let beside = guess(&others).filter(|_| others.len() as f64 > FEW * paths.len() as f64)?;
         let both = format!("{pattern}|{}", beside.pattern);
         let n_patients = patients_of(&Regex::new(&both).ok()?, paths);
-        (n_patients == n_told + beside.n_patients).then_some(Guess { pattern: both, n_patients })
+        (n_patients == n_matched + beside.n_patients).then_some(Guess { pattern: both, n_patients })
     })
 }
 
-/// The pattern, and beside it one by which each file is a patient.
+/// The pattern, with an alternative by which each other file is a patient.
 fn widened(pattern: &str) -> String {
-    // Without an anchor the alternative, which matches from the beginning, would come before the pattern.
+    // Without an anchor, the alternative would match first, at the start of the path.
     let is_plain = pattern.starts_with('^') && !pattern.contains('|');
     if is_plain { format!("{pattern}|^(.+)$") } else { format!("^.*?(?:{pattern})|^(.+)$") }
 }
 
-/// What to do about files whose names have no known form. `paths` are those of all files below their class folders.
-pub(super) fn unknown(files: &[String], paths: &[&str]) -> anyhow::Error {
+/// Error with advice about unknown naming schemes. `paths` are all paths below the class folders.
+pub(super) fn unknown_error(files: &[String], paths: &[&str]) -> anyhow::Error {
     let by_name = match guess(paths) {
         Some(guess) => format!(
-            "- The names tell it. This pattern finds {} patients in {} files; look whether that is right:\n{}",
+            "- From the file names. This pattern finds {} patients in {} files; check whether that is right:\n{}",
             guess.n_patients,
             paths.len(),
             yaml(&format!("patient_pattern: {}", quoted(&guess.pattern)))
         ),
         None => format!(
-            "- The names tell it: a regular expression whose first group is the patient, such as:\n{}",
+            "- From the file names, by a regular expression whose first group is the patient, such as:\n{}",
             yaml("patient_pattern: '^case-([0-9]+)-'")
         ),
     };
     anyhow!(
-        "nothing says which files are one patient's: {} of {} file names have no known form:\n{}\nA patient in two folds makes every figure too good. Choose one:\n{by_name}\n\
-         - A CSV file with the columns file,patient (and more: docs/TRAINING.md) tells it:\n{}\n- Each file is a patient of its own:\n{}",
+        "no rule for patients: {} of {} file names follow no known naming scheme:\n{}\nA patient in two folds makes all metrics too good. Choose how to find the patient of a file:\n{by_name}\n\
+         - From a CSV file with the columns file,patient (docs/TRAINING.md lists others):\n{}\n- Each file is a patient of its own:\n{}",
         files.len(),
         paths.len(),
         listed(files),
@@ -143,17 +139,16 @@ pub(super) fn unknown(files: &[String], paths: &[&str]) -> anyhow::Error {
     )
 }
 
-/// A key of `trainer.data` as it stands in a file.
 fn yaml(key: &str) -> String {
     format!("    trainer:\n      data:\n        {key}")
 }
 
-/// A text as YAML, whatever it holds.
 pub(crate) fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }
 
-/// `personN_bacteria`, `personN_virus`, `IM-N` and `NORMAL2-IM-N`; `NNNNNNNN_NNN`; none for a name of another form.
+/// The patient in the naming schemes of Kermany et al. (`personN_bacteria`, `personN_virus`, `IM-N`,
+/// `NORMAL2-IM-N`) and ChestX-ray14 (`NNNNNNNN_NNN`).
 pub fn known(file_name: &str) -> Option<String> {
     let pneumonia = || {
         let (number, rest) = split_digits(file_name.strip_prefix("person")?)?;
@@ -189,7 +184,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn file_names_tell_the_patient() {
+    fn known_naming_schemes_give_the_patient() {
         let cases = [
             ("person23_bacteria_78.jpeg", Some("person23_bacteria")),
             ("person23_virus_56.jpeg", Some("person23_virus")),
@@ -217,24 +212,23 @@ mod tests {
     }
 
     #[test]
-    fn a_pattern_that_is_not_that_of_the_names_is_advised_against() {
+    fn advice_for_a_pattern_that_misses_files_fits_all_names() {
         let names = |form: &str, n: usize| -> Vec<String> {
             (0..2 * n)
                 .map(|i| form.replace('#', &(100 + i / 2).to_string()).replace('@', &(i % 2).to_string()))
                 .collect()
         };
-        let told = |names: &[String], untold: &[String], pattern: &str| {
-            let paths: Vec<&str> = names.iter().chain(untold).map(String::as_str).collect();
-            unmatched(untold, &paths, pattern).to_string()
+        let error = |names: &[String], others: &[String]| {
+            let paths: Vec<&str> = names.iter().chain(others).map(String::as_str).collect();
+            unmatched_error(others, &paths, "^case-([0-9]+)").to_string()
         };
-        let found = told(&[], &names("site-#-@.png", 95), "^case-([0-9]+)");
+        let found = error(&[], &names("site-#-@.png", 95));
         assert!(found.contains("'^site-([0-9]+)-'") && found.contains("95 patients in all 190"), "{found}");
-        // Some have the form: both stay apart.
-        let found = told(&names("case-#-@.png", 5), &names("site-9#-@.png", 95), "^case-([0-9]+)");
+        // Some files match: the two schemes stay apart.
+        let found = error(&names("case-#-@.png", 5), &names("site-9#-@.png", 95));
         assert!(found.contains("100 patients in all 200") && !found.contains("(.+)"), "{found}");
-        // Many, and no form is seen in their names.
-        let found =
-            told(&names("case-#-@.png", 5), &["anna.png".to_owned(), "ben.png".to_owned()], "^case-([0-9]+)");
+        // Too many for patients of their own, and no scheme in their names.
+        let found = error(&names("case-#-@.png", 5), &["anna.png".to_owned(), "ben.png".to_owned()]);
         assert!(found.contains("table: patients.csv") && !found.contains("(.+)"), "{found}");
     }
 
@@ -245,17 +239,9 @@ mod tests {
                 .map(|n| format!("{}case-{n}-b.png", if pattern.starts_with('^') { "" } else { "x-" }))
                 .collect();
             let paths: Vec<&str> = matched.iter().map(String::as_str).chain(["other.png"]).collect();
-            let told = unmatched(&["other.png".to_owned()], &paths, pattern).to_string();
-            let advice: String = told
-                .lines()
-                .rev()
-                .take(3)
-                .collect::<Vec<_>>()
-                .into_iter()
-                .rev()
-                .collect::<Vec<_>>()
-                .join("\n");
-            let advice: serde_yaml_ng::Value = serde_yaml_ng::from_str(&advice).unwrap();
+            let error = unmatched_error(&["other.png".to_owned()], &paths, pattern).to_string();
+            let advice = &error[error.find("    trainer:").unwrap()..];
+            let advice: serde_yaml_ng::Value = serde_yaml_ng::from_str(advice).unwrap();
             let widened = Regex::new(advice["trainer"]["data"]["patient_pattern"].as_str().unwrap()).unwrap();
             let name = if pattern.starts_with('^') { "case-17-b.png" } else { "x-case-17-b.png" };
             assert_eq!(by_pattern(name, &widened).as_deref(), Some("17"), "{pattern}");

@@ -1,41 +1,37 @@
-//! Finds the images that cannot be decoded or accepted.
+//! Reads images, and finds those that cannot be decoded or accepted.
 
 use super::entry::Entry;
 use super::index::Index;
 use super::parallel::parallel;
 use crate::config::Config;
 use crate::progress::Meter;
-use anyhow::{Result, anyhow, bail};
+use anyhow::{Result, bail, ensure};
 use cxr::metadata::AcquisitionMetadata;
 use cxr::{AcceptedImage, DecodeLimits, DecodedImage};
 use std::collections::BTreeMap;
 
-/// Every image that cannot be used, with the reason. Where not one is allowed there is nothing to look for: decoding a fold
-/// names them.
+/// Reason by path of each unusable image. Empty if none is allowed: decoding a fold fails then.
 pub fn unreadable(index: &Index, config: &Config) -> Result<BTreeMap<String, String>> {
     if config.data.max_unreadable_share == 0.0 {
         return Ok(BTreeMap::new());
     }
     let meter = Meter::new("reading every image once", index.entries.len());
-    let accept = |entry: &Entry| -> Result<()> {
+    let accept = |_, entry: &Entry| -> Result<()> {
         let image = decode(&read(index, entry)?)?;
         AcceptedImage::accept(image, AcquisitionMetadata::default(), &config.acceptance)?;
         Ok(())
     };
-    let results = parallel(&index.entries, &meter, accept)?;
-    let reasons = results
-        .into_iter()
-        .zip(&index.entries)
-        .filter_map(|(result, entry)| result.err().map(|error| (entry.path.clone(), format!("{error:#}"))));
-    let unreadable = reasons.collect();
+    let results = parallel(&index.entries, meter.bar(), accept)?;
+    let results = results.into_iter().zip(&index.entries);
+    let reason = |(result, entry): (Result<()>, &Entry)| {
+        result.err().map(|error| (entry.path.clone(), format!("{error:#}")))
+    };
+    let unreadable = results.filter_map(reason).collect();
     check_share(index, &unreadable, config.data.max_unreadable_share)?;
     Ok(unreadable)
 }
 
-/// Refuses more unusable images than a share of all.
-///
-/// # Errors
-/// Lists every one.
+/// Fails if more than a share of all images cannot be used, and lists them.
 pub fn check_share(index: &Index, unreadable: &BTreeMap<String, String>, allowed: f64) -> Result<()> {
     let share = unreadable.len() as f64 / index.entries.len().max(1) as f64;
     if share <= allowed {
@@ -43,7 +39,7 @@ pub fn check_share(index: &Index, unreadable: &BTreeMap<String, String>, allowed
     }
     let list: Vec<String> = unreadable.iter().map(|(path, reason)| format!("  {path}: {reason}")).collect();
     bail!(
-        "{} images cannot be used, {:.2} % of {} where trainer.data.max_unreadable_share allows {:.2} %:\n{}",
+        "{} images cannot be used, {:.2} % of {}; trainer.data.max_unreadable_share allows {:.2} %:\n{}",
         unreadable.len(),
         share * 100.0,
         index.entries.len(),
@@ -52,25 +48,21 @@ pub fn check_share(index: &Index, unreadable: &BTreeMap<String, String>, allowed
     )
 }
 
-/// What a file is that is no image, and what to do with it; none for an image.
+/// What a file is if it is not an image, and what to do about it.
 pub fn foreign(bytes: &[u8]) -> Option<&'static str> {
     if bytes.is_empty() {
         Some("is an empty file: copy it again, or move it out of the class folders")
     } else if cxr::decode::is_dicom(bytes) {
         Some(
-            "is DICOM, which is not read here: export it from the PACS or viewer as PNG or TIFF with all its bits",
+            "is DICOM, which the trainer does not read: export it from the PACS or viewer as PNG or TIFF with all its bits",
         )
     } else if cxr::decode::sniff(bytes).is_none() {
-        Some("is no image that is read (JPEG, PNG, TIFF): convert it, or move it out of the class folders")
+        Some("is not a JPEG, PNG or TIFF image: convert it, or move it out of the class folders")
     } else {
         None
     }
 }
 
-/// Decodes an image.
-///
-/// # Errors
-/// The reason; for a file of another kind what to do with it.
 pub fn decode(bytes: &[u8]) -> Result<DecodedImage> {
     if let Some(what) = foreign(bytes) {
         bail!("{what}");
@@ -78,15 +70,9 @@ pub fn decode(bytes: &[u8]) -> Result<DecodedImage> {
     Ok(cxr::decode(bytes, &DecodeLimits::default())?)
 }
 
-/// The bytes of an entry.
-///
-/// # Errors
-/// When the file cannot be read or is not what was indexed.
+/// The bytes of an entry, which must have the indexed digest.
 pub fn read(index: &Index, entry: &Entry) -> Result<Vec<u8>> {
     let bytes = std::fs::read(index.root.join(&entry.path))?;
-    if cxr::bundle::sha256_hex(&bytes) == entry.sha256 {
-        Ok(bytes)
-    } else {
-        Err(anyhow!("changed while it was being read"))
-    }
+    ensure!(cxr::bundle::sha256_hex(&bytes) == entry.sha256, "changed while it was being read");
+    Ok(bytes)
 }

@@ -1,24 +1,18 @@
-//! From bytes to a model input, as the service does it.
+//! From the bytes of a file to a model input, as in the service.
 
 use super::readable::decode;
 use anyhow::Result;
 use cxr::metadata::AcquisitionMetadata;
 use cxr::{AcceptancePolicy, AcceptedImage, ModelInput, PreprocessSpec};
 
-/// How an image becomes a model input.
 #[derive(Debug, Clone, Copy)]
 pub struct Recipe {
-    /// Which images are accepted.
     pub acceptance: AcceptancePolicy,
-    /// What is done to them.
     pub preprocess: PreprocessSpec,
 }
 
 impl Recipe {
-    /// Bytes to model input.
-    ///
-    /// # Errors
-    /// The reason, without the file's name.
+    /// The error does not name the file.
     pub fn prepare(&self, bytes: &[u8]) -> Result<ModelInput> {
         let image = decode(bytes)?;
         let accepted = AcceptedImage::accept(image, AcquisitionMetadata::default(), &self.acceptance)?;

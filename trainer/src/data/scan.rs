@@ -1,13 +1,14 @@
-//! Makes the index: walks the folders, matches the table with the files, and applies the patient rule.
+//! Makes the index: walks the folders, matches the table with the files and applies the patient rule.
 
 use super::defects::{Defects, Kind, listed};
 use super::entry::{Entry, OfficialSplit};
 use super::index::Index;
-use super::patient::{PatientRule, by_pattern, known, unknown, unmatched};
+use super::patient::{PatientRule, by_pattern, known, unknown_error, unmatched_error};
 use super::readable::foreign;
 use super::table::{Line, Table};
 use crate::config::Config;
 use crate::config::data::{Data, Label, Layout};
+use crate::files;
 use crate::progress::say;
 use anyhow::{Context, Result, bail, ensure};
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,53 +17,34 @@ use std::io::Read;
 use std::path::Path;
 use std::sync::Once;
 
-/// Bytes from which a format is told.
 const HEAD: u64 = 512;
 
-/// How much of the data set a folder holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Extent {
-    /// All of it: a line of the table without a file is a mistake.
-    Whole,
-    /// Some of its files.
-    Part,
-}
-
 impl Index {
-    /// The configured data set. Where each file counts as a patient, that is said aloud, once a command.
-    ///
-    /// # Errors
-    /// When the configuration does not say which data, and as [`scan`](Self::scan).
+    /// The configured dataset. Prints once per process that each file counts as a patient.
     pub fn of(config: &Config) -> Result<Self> {
-        static SAID: Once = Once::new();
+        static PRINTED: Once = Once::new();
         config.check_for_data()?;
         let index = Self::scan(&config.data.root, &config.data)?;
-        if !index.patients.tells_patients() {
-            SAID.call_once(|| say(index.patients.statement()));
+        if !index.patients.groups_files() {
+            PRINTED.call_once(|| say(index.patients.statement()));
         }
         Ok(index)
     }
 
-    /// Lists and hashes every file of the class folders and of the folders in them, as `data` says what they mean. Hidden files are passed
-    /// over; any other file in a class folder counts as an image, so that none is ever lost silently. Where the table has labels, they are
-    /// the classes and files may lie anywhere; what is neither image nor DICOM and has no line is passed over then.
-    ///
-    /// # Errors
-    /// Names what is missing or cannot be read, a class folder that `data.classes` does not list, every contradiction between files and
-    /// table, and what to do where nothing says who the patients are.
+    /// Lists and hashes all files below the class folders. Every file there that is not hidden counts as an
+    /// image, so that none is lost silently. If the table has labels, they are the classes and files may be
+    /// anywhere; files that are neither images nor DICOM and have no line are then ignored.
     pub fn scan(root: &Path, data: &Data) -> Result<Self> {
-        scan(root, data, Extent::Whole)
+        scan(root, data, true)
     }
 
-    /// The same of a folder that holds some of the data set's files in the same layout, such as untouched originals: lines of the table
-    /// whose file is not there are none of its concern.
+    /// Scans a folder with some files of the dataset, such as originals; the table may list others.
     pub fn scan_part(root: &Path, data: &Data) -> Result<Self> {
-        scan(root, data, Extent::Part)
+        scan(root, data, false)
     }
 }
 
-/// The index of a folder.
-fn scan(root: &Path, data: &Data, extent: Extent) -> Result<Index> {
+fn scan(root: &Path, data: &Data, is_whole: bool) -> Result<Index> {
     ensure!(
         root.is_dir(),
         "{}: no such folder; set trainer.data.root or --data to the dataset, or CXR_DATA_DIR to the folder that holds it",
@@ -91,31 +73,28 @@ fn scan(root: &Path, data: &Data, extent: Extent) -> Result<Index> {
     } else {
         scan.splits()?;
     }
-    scan.finish(extent)
+    scan.finish(is_whole)
 }
 
-/// A file of a class, before its patient is known.
 struct Found {
     path: String,
     split: OfficialSplit,
     class: String,
     positive: bool,
-    /// Bytes of the path before what lies below the class folder, or below the split where there are no class folders.
-    below: usize,
+    /// Length of the path's prefix up to the class folder, or up to the split if there are no class folders.
+    prefix_len: usize,
 }
 
-/// An index in the making.
 struct Scan<'a> {
     root: &'a Path,
     data: &'a Data,
     table: Option<Table>,
     defects: Defects,
     found: Vec<Found>,
-    /// Files that a line may be about, those of excluded classes included.
+    /// All files in class folders, including excluded ones.
     seen: BTreeSet<String>,
     excluded: BTreeMap<String, usize>,
     passed_over: Vec<String>,
-    /// Class folders whose meaning is not configured.
     unlisted: BTreeSet<String>,
 }
 
@@ -135,7 +114,7 @@ impl Scan<'_> {
         Ok(())
     }
 
-    /// The files below `prefix`, which is empty or ends with a slash.
+    /// Finds the files below `prefix`, which is empty or ends with a slash.
     fn files(&mut self, prefix: &str, split: OfficialSplit) -> Result<()> {
         if self.table.as_ref().is_some_and(|table| table.has_labels) {
             self.labelled(prefix, split)
@@ -166,17 +145,17 @@ impl Scan<'_> {
                 split,
                 class: class.clone(),
                 positive: label == Label::Positive,
-                below: folder.len() + 1,
+                prefix_len: folder.len() + 1,
             }));
         }
         Ok(())
     }
 
-    /// Files whose class the table says, wherever they lie.
     fn labelled(&mut self, prefix: &str, split: OfficialSplit) -> Result<()> {
         for path in files_below(self.root, prefix.trim_end_matches('/'))? {
             let Some(line) = self.line(&path) else {
-                if is_image(&self.root.join(&path))? {
+                let head = head(&self.root.join(&path))?;
+                if cxr::decode::sniff(&head).is_some() || cxr::decode::is_dicom(&head) {
                     self.defects.add(Kind::FileWithoutLine, path);
                 } else {
                     self.passed_over.push(path);
@@ -185,24 +164,24 @@ impl Scan<'_> {
             };
             self.seen.insert(path.clone());
             let Some((class, label)) = self.data.class(&line.label) else {
-                let told = format!("line {}, column label: {:?} ({path})", line.number, line.label);
-                self.defects.add(Kind::UnknownLabel, told);
+                let defect = format!("line {}, column label: {:?} ({path})", line.number, line.label);
+                self.defects.add(Kind::UnknownLabel, defect);
                 continue;
             };
             let class = class.to_owned();
             let folder = path[prefix.len()..].split_once('/').map(|(folder, _)| folder);
             let folder = folder.filter(|folder| self.data.label(folder).is_some());
             if let Some(folder) = folder.filter(|folder| !folder.eq_ignore_ascii_case(&class)) {
-                let told =
+                let defect =
                     format!("line {}, column label: {class}, in the folder {folder} ({path})", line.number);
-                self.defects.add(Kind::Contradiction, told);
+                self.defects.add(Kind::Contradiction, defect);
             }
             if label == Label::Exclude {
                 *self.excluded.entry(format!("{prefix}{class}")).or_default() += 1;
                 continue;
             }
-            let below = prefix.len() + folder.map_or(0, |folder| folder.len() + 1);
-            self.found.push(Found { path, split, class, positive: label == Label::Positive, below });
+            let prefix_len = prefix.len() + folder.map_or(0, |folder| folder.len() + 1);
+            self.found.push(Found { path, split, class, positive: label == Label::Positive, prefix_len });
         }
         Ok(())
     }
@@ -211,7 +190,7 @@ impl Scan<'_> {
         self.table.as_ref()?.lines.get(path).cloned()
     }
 
-    fn finish(mut self, extent: Extent) -> Result<Index> {
+    fn finish(mut self, is_whole: bool) -> Result<Index> {
         ensure!(
             self.unlisted.is_empty(),
             "{}: trainer.data.classes does not list {}; set classes: {{ {} }} (each negative, positive or exclude)",
@@ -219,18 +198,19 @@ impl Scan<'_> {
             self.unlisted.iter().map(String::as_str).collect::<Vec<_>>().join(", "),
             self.unlisted.iter().map(|class| format!("{class}: exclude")).collect::<Vec<_>>().join(", ")
         );
-        self.check_table(extent)?;
-        for (positive, label) in [(false, "negative"), (true, "positive")] {
-            let trains = |found: &Found| matches!(found.split, OfficialSplit::Train | OfficialSplit::None);
+        self.check_table(is_whole)?;
+        for label in [Label::Negative, Label::Positive] {
+            let trains = |found: &&Found| matches!(found.split, OfficialSplit::Train | OfficialSplit::None);
             ensure!(
-                self.found.iter().any(|found| found.positive == positive && trains(found)),
-                "{}: no image of a {label} class to train on; trainer.data.classes lists {:?}. Images are looked for in {}",
+                self.found.iter().filter(trains).any(|found| found.positive == (label == Label::Positive)),
+                "{}: no image of a {} class to train on; trainer.data.classes lists {:?}. {}",
                 self.root.display(),
+                label.name(),
                 self.data.classes,
                 if self.table.as_ref().is_some_and(|table| table.has_labels) {
-                    "all folders below it; the table says their classes"
+                    "The table lists the class of each image"
                 } else {
-                    "one folder a class; where they lie in one folder, a table with the column label says their classes (trainer.data.table)"
+                    "Put the images of each class into one folder, or list the classes in a table with the column label (trainer.data.table)"
                 }
             );
         }
@@ -240,8 +220,7 @@ impl Scan<'_> {
         let names = self.patients(&patients)?;
         let entry = |(found, patient): (&Found, String)| {
             let path = found.path.clone();
-            let bytes =
-                std::fs::read(self.root.join(&path)).with_context(|| format!("{path}: cannot be read"))?;
+            let bytes = files::read(&self.root.join(&path))?;
             Ok(Entry {
                 split: found.split,
                 class: found.class.clone(),
@@ -262,90 +241,78 @@ impl Scan<'_> {
         })
     }
 
-    /// Refuses a table that does not fit the files, with everything that is wrong at once.
-    fn check_table(&mut self, extent: Extent) -> Result<()> {
+    /// Lists all contradictions between the table and the files.
+    fn check_table(&mut self, is_whole: bool) -> Result<()> {
         let Some(table) = &self.table else { return Ok(()) };
         if !table.has_labels {
             for found in self.found.iter().filter(|found| !table.lines.contains_key(&found.path)) {
-                let told = match foreign_file(&self.root.join(&found.path))? {
+                let defect = match foreign(&head(&self.root.join(&found.path))?) {
                     Some(what) => format!("{}: {what}", found.path),
                     None => found.path.clone(),
                 };
-                self.defects.add(Kind::FileWithoutLine, told);
+                self.defects.add(Kind::FileWithoutLine, defect);
             }
         }
-        let whole = extent == Extent::Whole;
-        for (file, line) in table.lines.iter().filter(|(file, _)| whole && !self.seen.contains(*file)) {
-            let is_there = self.root.join(file).is_file();
-            let kind = if is_there { Kind::LineOutside } else { Kind::LineWithoutFile };
+        for (file, line) in table.lines.iter().filter(|(file, _)| is_whole && !self.seen.contains(*file)) {
+            let exists = self.root.join(file).is_file();
+            let kind = if exists { Kind::LineOutside } else { Kind::LineWithoutFile };
             self.defects.add(kind, format!("line {}: {file}", line.number));
         }
         self.defects.check(&format!("{} for {}", table.path.display(), self.root.display()))
     }
 
-    /// The patient of every file that was found.
     fn patients(&self, rule: &PatientRule) -> Result<Vec<String>> {
-        let below = |found: &Found| found.path[found.below..].to_owned();
-        let file_name = |found: &Found| found.path.rsplit('/').next().unwrap_or_default().to_owned();
         let pattern = self.data.patient_pattern()?;
         let patient = |found: &Found| match rule {
             PatientRule::EachFile => Some(found.path.clone()),
             PatientRule::Table(_) => self.line(&found.path).map(|line| line.patient),
-            PatientRule::Pattern(_) => by_pattern(&below(found), pattern.as_ref()?),
-            PatientRule::KnownNames => known(&file_name(found)),
+            PatientRule::Pattern(_) => by_pattern(&found.path[found.prefix_len..], pattern.as_ref()?),
+            PatientRule::KnownNames => known(found.path.rsplit('/').next()?),
         };
-        let told: Vec<Option<String>> = self.found.iter().map(patient).collect();
-        let untold = self.found.iter().zip(&told).filter(|(_, patient)| patient.is_none());
-        let untold: Vec<&str> = untold.map(|(found, _)| found.path.as_str()).collect();
-        if untold.is_empty() {
-            return Ok(told.into_iter().flatten().collect());
+        let patients: Vec<Option<String>> = self.found.iter().map(patient).collect();
+        let unassigned = self.found.iter().zip(&patients).filter(|(_, patient)| patient.is_none());
+        let unassigned: Vec<&str> = unassigned.map(|(found, _)| found.path.as_str()).collect();
+        if unassigned.is_empty() {
+            return Ok(patients.into_iter().flatten().collect());
         }
-        // A note or a DICOM file has no patient to be found in its name.
-        let (mut strange, mut images) = (BTreeMap::new(), Vec::new());
-        for path in untold {
-            match foreign_file(&self.root.join(path))? {
+        // Report notes and DICOM files as such: no rule for patients can match their names.
+        let (mut others, mut images) = (BTreeMap::new(), Vec::new());
+        for path in unassigned {
+            match foreign(&head(&self.root.join(path))?) {
                 Some(what) => {
-                    strange.insert(path, what);
+                    others.insert(path, what);
                 }
                 None => images.push(path.to_owned()),
             }
         }
-        let is_image = |found: &&Found| !strange.contains_key(found.path.as_str());
+        let is_image = |found: &&Found| !others.contains_key(found.path.as_str());
         let paths: Vec<&str> =
-            self.found.iter().filter(is_image).map(|found| &found.path[found.below..]).collect();
-        let unknown = match (images.as_slice(), rule) {
+            self.found.iter().filter(is_image).map(|found| &found.path[found.prefix_len..]).collect();
+        let error = match (images.as_slice(), rule) {
             ([], _) => None,
-            (images, PatientRule::Pattern(pattern)) => Some(unmatched(images, &paths, pattern)),
-            (images, _) => Some(unknown(images, &paths)),
+            (images, PatientRule::Pattern(pattern)) => Some(unmatched_error(images, &paths, pattern)),
+            (images, _) => Some(unknown_error(images, &paths)),
         };
-        let lines: Vec<String> = strange.iter().map(|(path, what)| format!("{path}: {what}")).collect();
-        match unknown {
-            Some(unknown) if strange.is_empty() => Err(unknown),
-            None => bail!("{} files in the class folders are no images:\n{}", lines.len(), listed(&lines)),
-            Some(unknown) => bail!(
-                "{} files in the class folders are no images:\n{}\nof the others: {unknown}",
-                lines.len(),
-                listed(&lines)
-            ),
+        if others.is_empty()
+            && let Some(error) = error
+        {
+            return Err(error);
         }
+        let lines: Vec<String> = others.iter().map(|(path, what)| format!("{path}: {what}")).collect();
+        let rest = error.map_or_else(String::new, |error| format!("\nOther files: {error}"));
+        bail!("{} files in the class folders are not images:\n{}{rest}", lines.len(), listed(&lines))
     }
 }
 
-/// What a file is that is no image; none for an image.
-fn foreign_file(path: &Path) -> Result<Option<&'static str>> {
+/// The first bytes of a file, which identify its format.
+pub(crate) fn head(path: &Path) -> Result<Vec<u8>> {
     let mut head = Vec::new();
     let read = File::open(path).and_then(|file| file.take(HEAD).read_to_end(&mut head));
     read.with_context(|| format!("{}: cannot be read", path.display()))?;
-    Ok(foreign(&head))
+    Ok(head)
 }
 
-/// Whether a file begins as an image or as DICOM does.
-fn is_image(path: &Path) -> Result<bool> {
-    let bytes = std::fs::read(path).with_context(|| format!("{}: cannot be read", path.display()))?;
-    Ok(cxr::decode::sniff(&bytes).is_some() || cxr::decode::is_dicom(&bytes))
-}
-
-/// Paths of all files in a folder and the folders in it that are not hidden, relative to the root.
+/// Sorted paths, relative to the root, of all files below a folder that are not hidden.
 pub(crate) fn files_below(root: &Path, folder: &str) -> Result<Vec<String>> {
     let (mut files, mut folders) = (Vec::new(), vec![folder.to_owned()]);
     while let Some(folder) = folders.pop() {
@@ -358,7 +325,7 @@ pub(crate) fn files_below(root: &Path, folder: &str) -> Result<Vec<String>> {
     Ok(files)
 }
 
-/// Names in a folder that are not hidden, sorted.
+/// Sorted names of the files and folders in a folder that are not hidden.
 pub(crate) fn list(root: &Path, folder: &str) -> Result<Vec<String>> {
     let path = root.join(folder);
     let context = || format!("{}: cannot be listed", path.display());

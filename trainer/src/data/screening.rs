@@ -1,4 +1,4 @@
-//! Screening of the data for duplicates, leakage and confounders, by `eda` and `split`.
+//! Searches of `eda` and `split` for duplicates, leakage and confounders.
 
 pub mod confounders;
 pub mod duplicates;

@@ -1,8 +1,8 @@
-//! The table of a data set: a CSV file with one line per image, which names its patient, label and groups.
+//! The table of a dataset: CSV with one line per image for its patient, label and other columns.
 
 use super::columns::Column;
 use super::defects::{Defects, Kind};
-use crate::config::nearest;
+use crate::config::did_you_mean;
 use anyhow::{Context, Result, bail, ensure};
 use csv::{ReaderBuilder, StringRecord, Trim};
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,30 +11,27 @@ use std::path::{Path, PathBuf};
 const FILE: &str = "file";
 const PATIENT: &str = "patient";
 const LABEL: &str = "label";
-/// For messages.
 const COLUMNS: &str = "file,patient[,label,sex,age,view,scanner,site,date]";
 
-/// What the lines say, by file.
 #[derive(Debug)]
 pub(super) struct Table {
     pub(super) path: PathBuf,
-    /// Whether the class of a file is what its line says.
+    /// Whether the table defines the classes.
     pub(super) has_labels: bool,
     pub(super) lines: BTreeMap<String, Line>,
 }
 
-/// What the line of one file says.
 #[derive(Debug, Clone)]
 pub(super) struct Line {
-    /// In the file, from 1.
+    /// From 1, as an editor counts.
     pub(super) number: u64,
     pub(super) patient: String,
-    /// Empty where the table has no labels.
+    /// Empty if the table has no labels.
     pub(super) label: String,
     pub(super) columns: BTreeMap<Column, String>,
 }
 
-/// Where in a line each column is.
+/// Positions of the columns in a line.
 struct Head {
     file: usize,
     patient: usize,
@@ -43,29 +40,23 @@ struct Head {
     len: usize,
 }
 
-/// The labels of a table; none where it has no such column.
-///
-/// # Errors
-/// When it cannot be read, or is wrong in itself.
+/// The distinct labels of a table; none if it has no such column.
 pub(crate) fn labels(path: &Path) -> Result<Option<BTreeSet<String>>> {
     let mut defects = Defects::default();
     let table = Table::read(path, &mut defects)?;
     defects.check(&path.display().to_string())?;
-    // Names match without regard to case.
+    // Upper and lower case are the same.
     let labels: BTreeMap<String, String> =
         table.lines.into_values().map(|line| (line.label.to_lowercase(), line.label)).collect();
     Ok(table.has_labels.then(|| labels.into_values().collect()))
 }
 
 impl Table {
-    /// Reads the lines. What is wrong in one of them is added to the defects.
-    ///
-    /// # Errors
-    /// When the file cannot be read at all, or its head is not as expected.
+    /// Defects of lines are added to `defects`.
     pub(super) fn read(path: &Path, defects: &mut Defects) -> Result<Self> {
         let context = || format!("{}: cannot be read (trainer.data.table)", path.display());
         let bytes = std::fs::read(path).with_context(context)?;
-        // Excel's plain CSV has the letters of the machine's country.
+        // Excel's plain CSV uses the code page of the machine.
         if let Err(error) = std::str::from_utf8(&bytes) {
             let mut lines = Lines::of(&bytes);
             bail!(
@@ -75,7 +66,7 @@ impl Table {
             );
         }
         let head_line = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
-        // A spreadsheet of a country with decimal commas separates by semicolons.
+        // Spreadsheets in locales with decimal commas separate by semicolons.
         let by_semicolon = head_line.contains(&b';') && !head_line.contains(&b',');
         let mut reader = ReaderBuilder::new()
             .delimiter(if by_semicolon { b';' } else { b',' })
@@ -87,18 +78,18 @@ impl Table {
             Self { path: path.to_owned(), has_labels: head.label.is_some(), lines: BTreeMap::new() };
         let mut lines = Lines::of(&bytes);
         for record in reader.records() {
-            // The reader's own words name the line.
+            // The reader's error names the line.
             let record = record.with_context(context)?;
             let number = lines.of_record(&record);
             table.add(&head, &record, number, defects);
         }
-        ensure!(!table.lines.is_empty(), "{}: has no line below its head", path.display());
+        ensure!(!table.lines.is_empty(), "{}: has no line below its header", path.display());
         Ok(table)
     }
 
     fn add(&mut self, head: &Head, record: &StringRecord, number: u64, defects: &mut Defects) {
         if record.len() != head.len {
-            let what = format!("line {number}: {} values where the head has {}", record.len(), head.len);
+            let what = format!("line {number}: {} values where the header has {}", record.len(), head.len);
             defects.add(Kind::Value, what);
             return;
         }
@@ -133,13 +124,10 @@ impl Table {
     }
 }
 
-/// The lines of a file as an editor counts them. The reader counts otherwise: where lines end in CRLF it takes the LF for a part of the
-/// next one, and lines that are empty as well.
+/// Counts lines as an editor does. The line numbers of the `csv` reader differ for CRLF and for empty lines.
 struct Lines<'a> {
     bytes: &'a [u8],
-    /// Bytes that were counted.
     at: usize,
-    /// The line that the next byte is in.
     number: u64,
 }
 
@@ -148,7 +136,7 @@ impl<'a> Lines<'a> {
         Self { bytes, at: 0, number: 1 }
     }
 
-    /// The line of a byte that comes after those that were asked for before.
+    /// The line of a byte. Positions must not decrease from call to call.
     fn at(&mut self, byte: usize) -> u64 {
         while self.at < byte.min(self.bytes.len()) {
             let is_crlf = self.bytes[self.at..].starts_with(b"\r\n");
@@ -160,7 +148,6 @@ impl<'a> Lines<'a> {
         self.number
     }
 
-    /// The line in which a record begins.
     fn of_record(&mut self, record: &StringRecord) -> u64 {
         let from = record.position().map_or(0, |position| position.byte() as usize);
         let rest = self.bytes.get(from..).unwrap_or_default();
@@ -177,11 +164,10 @@ impl Head {
         for (at, name) in head.iter().enumerate() {
             let name = name.trim_start_matches('\u{feff}').to_lowercase();
             if !known().any(|known| known == name) {
-                let meant = nearest(&name, known())
-                    .map_or_else(String::new, |meant| format!(", did you mean {meant}?"));
                 bail!(
-                    "{file}: line 1, column {}: unknown column {name:?}{meant}; the columns are {COLUMNS}",
-                    at + 1
+                    "{file}: line 1, column {}: unknown column {name:?}{}; the columns are {COLUMNS}",
+                    at + 1,
+                    did_you_mean(&name, known())
                 );
             }
             ensure!(

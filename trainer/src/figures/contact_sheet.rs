@@ -1,27 +1,22 @@
-//! Contact sheets: many grey images in one PNG, each above its label.
+//! Contact sheets: grey images with labels in one PNG.
 
 use cxr::lettering;
 
-/// Columns and rows of a tile.
+/// Side of an image, in pixels.
 pub const TILE: u32 = 224;
 const GAP: u32 = 6;
-/// Rows of a line of a label.
 const LINE: u32 = 11;
-/// Rows below an image for its label.
 const LABEL: u32 = 2 * LINE + 2;
-/// Letters of a line that fit below an image.
 const LETTERS: usize = TILE as usize / 6;
 
-/// One image of a sheet.
 #[derive(Debug, Clone)]
 pub struct Tile {
     /// `TILE` x `TILE` grey levels, row-major.
     pub pixels: Vec<u8>,
-    /// Two lines below it.
     pub label: [String; 2],
 }
 
-/// Tiles with their labels, row by row on white, `columns` a row. None for no tiles.
+/// Tiles row by row on white, at most `columns` per row; none without tiles.
 pub fn png(tiles: &[Tile], columns: u32) -> Option<Vec<u8>> {
     let columns = columns.min(tiles.len() as u32);
     if columns == 0 {

@@ -1,12 +1,12 @@
-//! What the command line answers.
+//! Options of `init`.
 
 use crate::config::data::Label;
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use clap::Args;
 use cxr::metadata::{Modality, View};
 use std::path::PathBuf;
 
-/// Answers from the command line; what is not given is asked.
+/// Missing options are asked for.
 #[derive(Debug, Clone, Default, Args)]
 pub struct Answers {
     /// Meaning of a class folder: negative, positive or exclude, such as TUBERCULOSIS=exclude. Repeatable.
@@ -44,7 +44,8 @@ pub struct Answers {
     /// Name of the bundle. Default: derived from the data set's name.
     #[arg(long, value_name = "NAME")]
     pub bundle_name: Option<String>,
-    /// Ed25519 private key that signs the bundle (PKCS#8 PEM). Created with its public key if it does not exist.
+    /// Ed25519 private key that signs the bundle (PKCS#8 PEM). Created with its public key if it does not
+    /// exist.
     #[arg(long, value_name = "FILE")]
     pub signing_key: Option<PathBuf>,
     /// Ledger of evaluations on the test fold. Default: a file in the run directory.
@@ -52,7 +53,7 @@ pub struct Answers {
     pub ledger: Option<PathBuf>,
 }
 
-/// What only a person can state of the data: `trainer.provenance`.
+/// Statements about the data, for `trainer.provenance`.
 #[derive(Debug, Clone, Default, Args)]
 pub struct Statements {
     /// Where the images come from.
@@ -91,12 +92,9 @@ fn class(text: &str) -> Result<(String, Label)> {
 }
 
 pub(super) fn label(text: &str) -> Result<Label> {
-    match text.trim().to_lowercase().as_str() {
-        "negative" => Ok(Label::Negative),
-        "positive" => Ok(Label::Positive),
-        "exclude" => Ok(Label::Exclude),
-        _ => bail!("{text:?} is not negative, positive or exclude"),
-    }
+    let labels = [Label::Negative, Label::Positive, Label::Exclude];
+    let found = labels.into_iter().find(|label| label.name().eq_ignore_ascii_case(text.trim()));
+    found.with_context(|| format!("{text:?} is not negative, positive or exclude"))
 }
 
 pub(super) fn ages(text: &str) -> Result<[f32; 2]> {

@@ -1,87 +1,87 @@
-//! Questions and their answers: on a terminal one after the other, from a file or a pipe line by line, until there are no more lines.
+//! Asks questions on a terminal, or reads one answer per line from a file or a pipe.
 
 use crate::progress::say;
 use anyhow::{Context, Result, ensure};
 use std::io::BufRead;
 
-/// Who answers.
 pub struct Questions<'a> {
     input: &'a mut dyn BufRead,
-    /// Whether a person answers, who can be asked again.
+    /// Whether to ask again after an invalid answer.
     is_terminal: bool,
-    /// Options that would have answered what nobody did.
     missing: Vec<String>,
 }
 
 impl<'a> Questions<'a> {
-    /// Questions that these lines answer.
     pub fn new(input: &'a mut dyn BufRead, is_terminal: bool) -> Self {
         Self { input, is_terminal, missing: Vec::new() }
     }
 
-    /// An answer that must be there. `suggestion` is what an empty line means.
-    ///
-    /// # Errors
-    /// When an answer from a file does not fit.
+    /// `suggestion` is the answer for an empty line; [`check`](Self::check) reports unanswered options.
     pub(super) fn required<T>(
         &mut self,
+        given: Option<T>,
         option: &str,
         question: &str,
         suggestion: Option<&str>,
         parse: impl Fn(&str) -> Result<T>,
     ) -> Result<Option<T>> {
+        if given.is_some() {
+            return Ok(given);
+        }
         let shown = suggestion.map_or_else(String::new, |suggestion| format!(" [{suggestion}]"));
-        while let Some(line) = self.line(&format!("{question}{shown}"))? {
-            let answer = if line.is_empty() { suggestion.unwrap_or_default() } else { &line };
-            let parsed =
-                if answer.is_empty() { Err(anyhow::anyhow!("an answer is needed")) } else { parse(answer) };
-            match parsed {
+        let answer = self.ask(&format!("{question}{shown}"), suggestion.unwrap_or_default(), |answer| {
+            ensure!(!answer.is_empty(), "an answer is needed");
+            parse(answer)
+        })?;
+        if answer.is_none() {
+            self.missing.push(option.to_owned());
+        }
+        Ok(answer)
+    }
+
+    /// An empty line is no answer.
+    pub(super) fn optional<T>(
+        &mut self,
+        given: Option<T>,
+        question: &str,
+        parse: impl Fn(&str) -> Result<T>,
+    ) -> Result<Option<T>> {
+        if given.is_some() {
+            return Ok(given);
+        }
+        let parse = |answer: &str| if answer.is_empty() { Ok(None) } else { parse(answer).map(Some) };
+        Ok(self.ask(&format!("{question} [not stated]"), "", parse)?.flatten())
+    }
+
+    /// Asks until an answer is valid. From a file, an invalid answer is an error, and an empty one is none.
+    fn ask<T>(
+        &mut self,
+        question: &str,
+        suggestion: &str,
+        parse: impl Fn(&str) -> Result<T>,
+    ) -> Result<Option<T>> {
+        while let Some(line) = self.line(question)? {
+            let answer = if line.is_empty() { suggestion } else { &line };
+            match parse(answer) {
                 Ok(value) => return Ok(Some(value)),
                 Err(error) if self.is_terminal => say(format!("{error:#}")),
                 Err(_) if answer.is_empty() => break,
                 Err(error) => return Err(error).with_context(|| format!("{question} {answer:?}")),
             }
         }
-        self.missing.push(option.to_owned());
         Ok(None)
     }
 
-    /// An answer that may be missing: an empty line is none.
-    ///
-    /// # Errors
-    /// When an answer from a file does not fit.
-    pub(super) fn optional<T>(
-        &mut self,
-        question: &str,
-        parse: impl Fn(&str) -> Result<T>,
-    ) -> Result<Option<T>> {
-        while let Some(line) = self.line(&format!("{question} [not stated]"))? {
-            if line.is_empty() {
-                return Ok(None);
-            }
-            match parse(&line) {
-                Ok(value) => return Ok(Some(value)),
-                Err(error) if self.is_terminal => say(format!("{error:#}")),
-                Err(error) => return Err(error).with_context(|| format!("{question} {line:?}")),
-            }
-        }
-        Ok(None)
-    }
-
-    /// Refuses to go on without what had to be answered.
-    ///
-    /// # Errors
-    /// Names the options.
     pub(super) fn check(&self) -> Result<()> {
         ensure!(
             self.missing.is_empty(),
-            "not answered: {}. Give these options, or start `cxr-trainer init` on a terminal and answer there",
+            "missing answers: {}. Pass these options, or run `cxr-trainer init` on a terminal and answer there",
             self.missing.join(", ")
         );
         Ok(())
     }
 
-    /// The next line of the answers without its ends; none where there are no more, and then nothing is asked either.
+    /// Prints the question and reads a trimmed line; at the end of the input it does neither.
     fn line(&mut self, question: &str) -> Result<Option<String>> {
         if !self.is_terminal && self.input.fill_buf()?.is_empty() {
             return Ok(None);

@@ -1,4 +1,4 @@
-//! The device that computes: the processor, or a GPU whose libraries are loaded only when it is asked for.
+//! The compute device: the CPU, or a GPU whose libraries are loaded on demand.
 
 use anyhow::{Context, Result, bail, ensure};
 use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_NOW};
@@ -6,15 +6,13 @@ use std::ffi::c_void;
 use std::str::FromStr;
 use tch::{Cuda, Device};
 
-/// libtorch's CUDA half. It is not linked, so that one program serves machines with and without a GPU.
+/// Not linked, so that the program also runs on machines without a GPU.
 const CUDA_LIBRARY: &str = "libtorch_cuda.so";
 
-/// `cpu`, `cuda` or `cuda:N`, as asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DeviceChoice {
-    /// The processor.
     Cpu,
-    /// A GPU by its number.
+    /// Number of the GPU.
     Cuda(usize),
 }
 
@@ -26,24 +24,21 @@ impl FromStr for DeviceChoice {
             None if text == "cpu" => Ok(Self::Cpu),
             None if text == "cuda" => Ok(Self::Cuda(0)),
             Some(("cuda", number)) => Ok(Self::Cuda(number.parse().context("cuda:N takes a number")?)),
-            _ => bail!("{text:?} is not a device: say cpu, cuda or cuda:N"),
+            _ => bail!("{text:?} is not a device: use cpu, cuda or cuda:N"),
         }
     }
 }
 
 impl DeviceChoice {
-    /// The device, proven to be there.
-    ///
-    /// # Errors
-    /// When a GPU was asked for and cannot be used; the processor never takes its place silently.
+    /// Checks that the device exists. A missing GPU is an error; there is no fallback to the CPU.
     pub fn open(self) -> Result<Device> {
         let Self::Cuda(number) = self else { return Ok(Device::Cpu) };
-        // SAFETY: libtorch's own library; its initialisers are those that linking it would have run.
+        // SAFETY: the initialisers are the same as if the library was linked.
         let library = unsafe { Library::open(Some(CUDA_LIBRARY), RTLD_NOW | RTLD_GLOBAL) };
         let library = library.with_context(|| {
             format!("--device cuda: {CUDA_LIBRARY} cannot be loaded; put the lib folder of a CUDA build of libtorch on LD_LIBRARY_PATH")
         })?;
-        // Unloading would pull kernels from under tensors that outlive this function.
+        // Tensors need its kernels for the rest of the process.
         std::mem::forget(library);
         ensure!(
             Cuda::is_available(),
@@ -55,30 +50,27 @@ impl DeviceChoice {
     }
 }
 
-// The names under which libtorch 2.11 exports functions of ATen/Context.h, for which tch has no binding.
+// Symbols of libtorch 2.11 for functions of ATen/Context.h without a binding in tch.
 const GLOBAL_CONTEXT: &[u8] = b"_ZN2at13globalContextEv";
 const SET_ALGORITHMS: &[u8] = b"_ZN2at7Context26setDeterministicAlgorithmsEbb";
 const SET_FILL: &[u8] = b"_ZN2at7Context39setDeterministicFillUninitializedMemoryEb";
 
-/// Has libtorch take algorithms that repeat their results, in the whole process, or whatever a trial finds fastest. A
-/// CPU's repeat them anyway, with the same number of threads; an operation of which that is not known is then an error.
-/// On a GPU libtorch warns of such an operation, and of a missing `CUBLAS_WORKSPACE_CONFIG`. Other hardware, another
-/// libtorch or another number of threads may round differently all the same.
-///
-/// # Errors
-/// When this libtorch has no deterministic mode.
-pub fn repeat_results(deterministic: bool, device: Device) -> Result<()> {
+/// Selects deterministic algorithms in libtorch for the whole process, or lets cuDNN choose the fastest. An
+/// operation without a deterministic algorithm is an error on a CPU and a warning on a GPU, as is a missing
+/// `CUBLAS_WORKSPACE_CONFIG`. Results still depend on the hardware, the version of libtorch and the number of
+/// threads.
+pub fn set_deterministic(deterministic: bool, device: Device) -> Result<()> {
     Cuda::cudnn_set_benchmark(!deterministic);
     let process = Library::this();
-    // SAFETY: the types are those of ATen/Context.h: `Context& globalContext()`, whose object lives as long as the process,
-    // and member functions of `Context`, which the Itanium ABI calls with the object as first argument.
+    // SAFETY: the signatures match ATen/Context.h. `globalContext()` returns a reference to a static object,
+    // and the Itanium ABI passes the object of a member function as first argument.
     let set = || unsafe {
         let context = process.get::<unsafe extern "C" fn() -> *mut c_void>(GLOBAL_CONTEXT)?();
         let algorithms = process.get::<unsafe extern "C" fn(*mut c_void, bool, bool)>(SET_ALGORITHMS)?;
         algorithms(context, deterministic, device != Device::Cpu);
-        // Fresh memory full of NaN would only find mistakes in libtorch, and takes time to fill.
+        // Filling fresh memory with NaN only helps to debug libtorch, and takes time.
         process.get::<unsafe extern "C" fn(*mut c_void, bool)>(SET_FILL)?(context, false);
         Ok::<(), libloading::Error>(())
     };
-    set().context("trainer.training.deterministic: this libtorch cannot be asked for a deterministic mode")
+    set().context("trainer.training.deterministic: this libtorch has no deterministic mode")
 }

@@ -1,4 +1,4 @@
-//! The hardware and software of a run.
+//! Hardware and software of a run.
 
 use crate::files;
 use anyhow::Result;
@@ -10,37 +10,28 @@ use std::process::Command;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-/// The file in the run directory.
 pub(crate) const FILE: &str = "environment.json";
 
-/// `environment.json`.
+/// Content of `environment.json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Environment {
-    /// When the run began, RFC 3339.
     pub started: String,
-    /// Processor and number of hardware threads.
     pub processor: String,
-    /// Main memory in bytes; none where the system does not tell.
     #[serde(default)]
     pub memory_bytes: Option<u64>,
-    /// CUDA devices that libtorch sees.
     #[serde(default)]
     pub cuda_devices: i64,
-    /// Threads that libtorch computes with.
     pub compute_threads: i32,
-    /// libtorch, Rust and this program.
     pub libraries: BTreeMap<String, String>,
-    /// Commit of the program's working tree, with `+changes` where it differs; none where the program lies in none.
+    /// See [`git_commit`].
     pub git_commit: Option<String>,
 }
 
 impl Environment {
-    /// The environment of the run in a folder; none before the run was opened.
     pub fn load(folder: &Path) -> Result<Option<Self>> {
         files::read_json(&folder.join(FILE))
     }
 
-    /// What this process runs on and with.
     pub fn current() -> Result<Self> {
         let libraries = [
             ("libtorch", env!("LIBTORCH_VERSION")),
@@ -59,21 +50,17 @@ impl Environment {
     }
 }
 
-/// The time, RFC 3339, UTC.
-///
-/// # Errors
-/// When the clock is set beyond the year 9999.
+/// The current time in UTC, RFC 3339, without fractions of a second.
 pub fn now() -> Result<String> {
     Ok(OffsetDateTime::now_utc().replace_nanosecond(0)?.format(&Rfc3339)?)
 }
 
-/// Commit of the repository that this program was built in, as far as it still lies there: the folder that a command is started in may
-/// belong to another one.
+/// Commit of the trainer's repository that contains this executable, with `+changes` if the working tree
+/// differs. The current folder may belong to another repository.
 pub fn git_commit() -> Option<String> {
     commit_of(&repository_of(&std::env::current_exe().ok()?)?)
 }
 
-/// The repository of the trainer in which a program lies.
 fn repository_of(program: &Path) -> Option<PathBuf> {
     let program = program.canonicalize().ok()?;
     let around = program.ancestors().skip(1).find(|folder| folder.join(".git").exists())?;
@@ -92,7 +79,7 @@ fn commit_of(repository: &Path) -> Option<String> {
     Some(if changed { commit + "+changes" } else { commit })
 }
 
-/// Name of this machine.
+/// Host name of this machine, with hyphens for other characters than letters and digits.
 pub(crate) fn host() -> String {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     name.trim().replace(|c: char| !c.is_ascii_alphanumeric(), "-")
@@ -125,7 +112,7 @@ mod tests {
         std::fs::create_dir_all(root.join("target/release")).unwrap();
         std::fs::write(&program, "").unwrap();
         std::fs::create_dir(root.join(".git")).unwrap();
-        assert_eq!(repository_of(&program), None, "somebody else's repository");
+        assert_eq!(repository_of(&program), None, "another repository");
         std::fs::create_dir(root.join("trainer")).unwrap();
         std::fs::write(root.join("trainer/Cargo.toml"), "").unwrap();
         assert_eq!(repository_of(&program), Some(root));

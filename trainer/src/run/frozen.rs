@@ -1,29 +1,26 @@
-//! Compares a run's configuration with the one it was begun with, key by key.
+//! Compares the configuration of a run with the frozen one.
 
 use anyhow::{Context, Result};
 use serde_json::Value;
 use std::path::Path;
 
-/// A key with another value than the run was begun with.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Change {
-    /// Its path below `trainer`.
+    /// Path below `trainer`.
     key: String,
-    /// Its value when the run was begun; none where it was not there.
     then: Option<Value>,
-    /// Its value now; none where it is not there.
     now: Option<Value>,
 }
 
 impl Change {
-    /// Whether the division of the data depends on the key.
-    pub(crate) fn concerns_folds(&self) -> bool {
+    /// Whether the division into folds depends on the key.
+    pub(crate) fn affects_folds(&self) -> bool {
         let section = self.key.split('.').next().unwrap_or_default();
         ["seed", "data", "acceptance"].contains(&section)
     }
 }
 
-/// What differs between the file and a configuration as YAML; none where there is no file.
+/// Changes from the YAML file to the YAML text; none if there is no file.
 pub(crate) fn changes(file: &Path, text: &str) -> Result<Option<Vec<Change>>> {
     if !file.exists() {
         return Ok(None);
@@ -34,7 +31,6 @@ pub(crate) fn changes(file: &Path, text: &str) -> Result<Option<Vec<Change>>> {
     Ok(Some(differences(&then, &serde_yaml_ng::from_str(text)?)))
 }
 
-/// What differs between two configurations.
 pub(crate) fn differences(then: &Value, now: &Value) -> Vec<Change> {
     let mut changes = Vec::new();
     compare("", Some(then), Some(now), &mut changes);
@@ -58,7 +54,6 @@ fn compare(key: &str, then: Option<&Value>, now: Option<&Value>, changes: &mut V
     changes.push(Change { key: key.to_owned(), then: then.cloned(), now: now.cloned() });
 }
 
-/// A line for each: what it was and what it is.
 pub(crate) fn listed(changes: &[Change]) -> String {
     let shown = |value: &Option<Value>| value.as_ref().map_or_else(|| "not set".to_owned(), Value::to_string);
     let line = |change: &Change| {
@@ -83,7 +78,7 @@ mod tests {
             listed(&found),
             "  trainer.data.classes.B: was not set, now \"positive\"\n  trainer.data.name: was \"x\", now \"y\"\n  trainer.gone: was 2, now not set\n  trainer.new: was not set, now [1,2]"
         );
-        assert_eq!(found.iter().filter(|change| change.concerns_folds()).count(), 2);
+        assert_eq!(found.iter().filter(|change| change.affects_folds()).count(), 2);
         assert_eq!(changes(&file, &std::fs::read_to_string(&file).unwrap()).unwrap(), Some(Vec::new()));
     }
 }

@@ -1,4 +1,4 @@
-//! The data path: decoded pixels are kept and shared, what is damaged is decoded again, and `bench` measures it.
+//! The cache of decoded pixels is shared and rebuilt if damaged; `benchmark training` measures it.
 
 use crate::support::{SIDE, Workbench, succeed};
 use cxr_trainer::benchmark::training::TrainingBenchmark;
@@ -10,7 +10,7 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
-/// A phantom dataset with the cache of its own that [`Workbench`] configures.
+/// A phantom dataset with its own cache.
 struct Cached {
     workbench: Workbench,
     config: Config,
@@ -52,7 +52,7 @@ impl Cached {
 }
 
 #[test]
-fn pixels_are_decoded_once_and_again_when_damaged() {
+fn pixels_are_decoded_once_and_again_if_the_cache_is_damaged() {
     let cached = Cached::new();
     let expected = cached.everything();
     let written = |extension: &str| cached.file(extension).metadata().unwrap().modified().unwrap();
@@ -71,7 +71,7 @@ fn pixels_are_decoded_once_and_again_when_damaged() {
             let mean = String::from_utf8(text).unwrap().find("\"mean\":0.").unwrap() + 9;
             file.write_all_at(b"123", mean as u64).unwrap();
         }),
-        // Another process died while it decoded.
+        // Another process died while decoding.
         ("lock", |_| ()),
     ];
     let statistics = cached.open().statistics;
@@ -88,7 +88,7 @@ fn pixels_are_decoded_once_and_again_when_damaged() {
 }
 
 #[test]
-fn processes_that_want_the_same_fold_wait_for_the_one_that_decodes_it() {
+fn concurrent_readers_wait_for_the_one_that_decodes() {
     let cached = Cached::new();
     let all: Vec<Vec<u8>> = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..4).map(|_| scope.spawn(|| cached.everything())).collect();
@@ -99,7 +99,7 @@ fn processes_that_want_the_same_fold_wait_for_the_one_that_decodes_it() {
 }
 
 #[test]
-fn another_recipe_has_pixels_of_its_own() {
+fn another_recipe_has_its_own_pixels() {
     let mut cached = Cached::new();
     let squashed = cached.everything();
     let first = cached.file("u8");
@@ -110,7 +110,7 @@ fn another_recipe_has_pixels_of_its_own() {
 }
 
 #[test]
-fn the_benchmark_of_training_measures_speed_and_memory() {
+fn benchmark_training_measures_speed_and_memory() {
     let workbench = Workbench::new(40, 1);
     let mut command = workbench.command("benchmark training");
     let printed = succeed(command.args(["--rounds", "2", "--steps", "1", "--memory-images", "300"]));

@@ -1,4 +1,4 @@
-//! The division into folds: patients stay together, classes keep their shares, the same seed gives the same folds.
+//! The division into folds: patients stay together, classes keep their shares, the seed determines it.
 
 use anyhow::Result;
 use cxr_trainer::data::entry::{Entry, OfficialSplit};
@@ -8,8 +8,8 @@ use cxr_trainer::data::patient::PatientRule;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-/// 300 patients a class with one to five images; every tenth normal patient shares a file with the next, and every
-/// twentieth has images of both classes.
+/// 300 patients per class with one to five images. Every tenth normal patient shares a file with the next
+/// one, and every twentieth patient has images of both classes.
 fn index() -> Index {
     let mut entries = Vec::new();
     for positive in [false, true] {
@@ -108,7 +108,7 @@ fn a_file_that_trains_and_tests_is_an_error() {
     let test = index.entries.iter().position(|entry| entry.split == OfficialSplit::Test).unwrap();
     index.entries[test].sha256 = index.entries.last().unwrap().sha256.clone();
     let error = divide(&index, 0.1, 0.1, 42).unwrap_err().to_string();
-    assert!(error.contains("test/NORMAL/x.png") && error.contains("the same file"), "{error}");
+    assert!(error.contains("test/NORMAL/x.png") && error.contains("byte-equal files"), "{error}");
 }
 
 #[test]

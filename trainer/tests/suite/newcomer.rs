@@ -1,38 +1,28 @@
-//! What people get wrong with data and run directories of their own, and what they are told: where it is, and what works.
+//! Common mistakes with own data and run directories. The messages name the place and a fix.
 
-use crate::support::{Workbench, fail, succeed};
+use crate::own_data::named_by_site;
+use crate::support::{Workbench, assert_contains, fail, succeed};
 use std::fmt::Write as _;
 use std::path::Path;
 use std::process::Command;
 
-/// Two images each of `n` patients of either class, `NORMAL/site-100-0.png`.
-fn named_by_site(n: usize) -> Workbench {
-    let workbench = Workbench::new(0, 1);
-    for i in 0..4 * n {
-        let class = if i < 2 * n { "NORMAL" } else { "PNEUMONIA" };
-        let path = format!("{class}/site-{}-{}.png", 100 + i / 2, i % 2);
-        workbench.write_phantom(&path, i as u64, class == "PNEUMONIA");
-    }
-    workbench.set_data("test_fraction: 0.2");
-    workbench
-}
-
 #[test]
-fn a_pattern_for_other_names_is_answered_with_one_that_fits() {
-    let workbench = named_by_site(20);
+fn a_pattern_that_matches_no_name_gets_advice_for_one_that_does() {
+    let workbench = named_by_site(40);
     workbench.set_data("patient_pattern: '^case-([0-9]+)'");
     let printed = fail(&mut workbench.command("split"));
-    for expected in ["80 of 80 files", "40 patients in all 80 files", "patient_pattern: '^site-([0-9]+)-'"] {
-        assert!(printed.contains(expected), "{expected}: {printed}");
-    }
+    assert_contains(
+        &printed,
+        &["80 of 80 files", "40 patients in all 80 files", "patient_pattern: '^site-([0-9]+)-'"],
+    );
     assert!(!printed.contains("(.+)"), "each file would be a patient: {printed}");
     workbench.set_data("patient_pattern: '^site-([0-9]+)-'");
     succeed(&mut workbench.command("split"));
 }
 
 #[test]
-fn files_that_are_no_images_are_told_as_such_and_not_as_patients_unknown() {
-    let workbench = named_by_site(5);
+fn files_that_are_not_images_are_reported_as_such() {
+    let workbench = named_by_site(10);
     workbench.set_data("patient_pattern: '^site-([0-9]+)-'");
     let mut dicom = vec![0; 128];
     dicom.extend_from_slice(b"DICM\x02\0\0\0UL\x04\0");
@@ -40,23 +30,26 @@ fn files_that_are_no_images_are_told_as_such_and_not_as_patients_unknown() {
         std::fs::write(workbench.data().join("NORMAL").join(name), bytes).unwrap();
     }
     let printed = fail(&mut workbench.command("split"));
-    for expected in [
-        "3 files in the class folders are no images",
-        "NORMAL/scan.dcm: is DICOM, which is not read here: export it",
-        "NORMAL/notes.txt: is no image",
-        "NORMAL/empty.png: is an empty file",
-    ] {
-        assert!(printed.contains(expected), "{expected}: {printed}");
-    }
-    assert!(!printed.contains("does not say whose"), "{printed}");
-    // Beside an image whose patient is not known, both are told.
+    assert_contains(
+        &printed,
+        &[
+            "3 files in the class folders are not images",
+            "NORMAL/scan.dcm: is DICOM, which the trainer does not read: export it",
+            "NORMAL/notes.txt: is not a JPEG, PNG or TIFF image",
+            "NORMAL/empty.png: is an empty file",
+        ],
+    );
+    assert!(!printed.contains("does not match"), "{printed}");
+    // An image without a patient is reported as well.
     workbench.write_phantom("NORMAL/walk.png", 900, false);
     let printed = fail(&mut workbench.command("split"));
-    assert!(printed.contains("NORMAL/notes.txt: is no image"), "{printed}");
-    assert!(printed.contains("does not say whose 1 of 21 files"), "{printed}");
+    assert_contains(
+        &printed,
+        &["NORMAL/notes.txt: is not a JPEG, PNG or TIFF image", "does not match 1 of 21 files"],
+    );
 }
 
-/// The lines of a table for images in one folder, each its own patient, with a view and a date.
+/// A table with one image per patient, each with a view and a date.
 fn table(lines: &[(&str, &str)], end: &str) -> String {
     let mut text = format!("\u{feff}file,patient,label,view,date{end}");
     for (i, (view, date)) in lines.iter().enumerate() {
@@ -67,7 +60,7 @@ fn table(lines: &[(&str, &str)], end: &str) -> String {
 }
 
 #[test]
-fn a_tables_mistakes_are_told_by_the_lines_that_an_editor_shows() {
+fn defects_of_a_table_have_the_line_numbers_of_an_editor() {
     let workbench = Workbench::new(0, 1);
     let file = workbench.path().join("table.csv");
     for i in 0..20 {
@@ -82,15 +75,16 @@ fn a_tables_mistakes_are_told_by_the_lines_that_an_editor_shows() {
     for end in ["\n", "\r\n"] {
         std::fs::write(&file, table(&lines, end)).unwrap();
         let printed = fail(&mut workbench.command("split"));
-        for expected in [
-            "line 3, column date: \"2022-13\", expected a date that was",
-            "line 4, column date: \"2999-01-01\"",
-            "line 5, column view: \"LATERAL\", expected PA, AP, LL, RL or nothing",
-        ] {
-            assert!(printed.contains(expected), "{expected}: {printed}");
-        }
+        assert_contains(
+            &printed,
+            &[
+                "line 3, column date: \"2022-13\", expected a past date",
+                "line 4, column date: \"2999-01-01\"",
+                "line 5, column view: \"LATERAL\", expected PA, AP, LL, RL or nothing",
+            ],
+        );
         assert!(printed.contains("3 values do not fit"), "{printed}");
-        // Lines that are empty count too.
+        // Empty lines count.
         std::fs::write(&file, table(&lines, end).replacen(end, &end.repeat(3), 1)).unwrap();
         let printed = fail(&mut workbench.command("split"));
         assert!(printed.contains("line 5, column date: \"2022-13\""), "{printed}");
@@ -114,7 +108,7 @@ fn at(workbench: &Workbench, subcommand: &str, run: &Path) -> Command {
 }
 
 #[test]
-fn a_folder_of_other_files_is_no_run_directory_and_stays_as_it_is() {
+fn a_folder_with_other_files_is_not_a_run_directory_and_stays_unchanged() {
     let workbench = Workbench::new(20, 1);
     let names = |folder: &Path| {
         let mut names: Vec<_> =
@@ -122,7 +116,7 @@ fn a_folder_of_other_files_is_no_run_directory_and_stays_as_it_is() {
         names.sort();
         names
     };
-    // The images, one of their folders, and the folder of the configuration, which is called as that of a run.
+    // The dataset, one of its folders, and a folder with a config.yaml that is not a run's.
     let train = workbench.data().join("train/NORMAL");
     for folder in [workbench.data(), train, workbench.path().to_owned()] {
         let before = names(&folder);
@@ -132,14 +126,11 @@ fn a_folder_of_other_files_is_no_run_directory_and_stays_as_it_is() {
                 command.args(["--onnxruntime", "lib.so"]);
             }
             let printed = fail(&mut command);
-            assert!(
-                printed.contains("holds files that are no run's") && printed.contains("--run runs/first"),
-                "{printed}"
-            );
+            assert_contains(&printed, &["contains files that do not belong to a run", "--run runs/first"]);
         }
         assert_eq!(names(&folder), before);
     }
-    // An empty folder is taken, and so is one whose start was interrupted before anything was frozen.
+    // An empty folder can become a run, and so can one after an interrupted start.
     let run = workbench.path().join("empty");
     std::fs::create_dir(&run).unwrap();
     succeed(&mut at(&workbench, "split", &run));
@@ -151,13 +142,11 @@ fn a_folder_of_other_files_is_no_run_directory_and_stays_as_it_is() {
 }
 
 #[test]
-fn too_few_images_are_told_as_a_number_of_all_and_the_run_takes_a_new_fraction() {
+fn too_few_images_are_reported_with_the_number_that_is_missing_and_the_run_takes_a_new_fraction() {
     let workbench = Workbench::new(40, 1);
     let run = |expected: &[&str]| {
         let printed = fail(workbench.command("run").args(["--onnxruntime", "lib.so"]));
-        for expected in expected {
-            assert!(printed.contains(expected), "{expected}: {printed}");
-        }
+        assert_contains(&printed, expected);
     };
     workbench.set("calibration: { min_per_class: 18 }");
     let key = crate::support::repository().join("config/development-signing-key.pem");
@@ -170,15 +159,15 @@ fn too_few_images_are_told_as_a_number_of_all_and_the_run_takes_a_new_fraction()
     ]);
     workbench.set_data("calibrate_fraction: 0.3");
     run(&["trainer.data.calibrate_fraction: was 0.2, now 0.3", "6 more negative images"]);
-    // What would be missed hours later is missed before the first step.
-    workbench.set("model: { weights: nothere.safetensors }");
+    // A missing file fails before the first step, not hours later.
+    workbench.set("model: { weights: missing.safetensors }");
     let printed = fail(workbench.command("run").args(["--onnxruntime", "lib.so"]));
-    assert!(printed.contains("trainer.model.weights: nothere.safetensors: no such file"), "{printed}");
+    assert!(printed.contains("trainer.model.weights: missing.safetensors: no such file"), "{printed}");
     assert!(!printed.contains("step 1/"), "{printed}");
 }
 
 #[test]
-fn track_needs_no_configuration_and_says_where_it_sends() {
+fn track_needs_no_configuration_and_prints_its_destination() {
     let workbench = Workbench::new(40, 1);
     succeed(&mut workbench.command("train"));
     let track = |run: &Path| {
@@ -187,8 +176,8 @@ fn track_needs_no_configuration_and_says_where_it_sends() {
         track
     };
     let printed = succeed(&mut track(&workbench.run()));
-    assert!(printed.contains("--config FILE") && printed.contains("mlruns"), "{printed}");
+    assert_contains(&printed, &["--config FILE", "mlruns"]);
     assert!(!printed.contains("another configuration"), "{printed}");
     let printed = fail(&mut track(&workbench.data()));
-    assert!(printed.contains("is no run directory"), "{printed}");
+    assert!(printed.contains("is not a run directory"), "{printed}");
 }

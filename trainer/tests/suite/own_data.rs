@@ -1,7 +1,6 @@
-//! Data as a hospital has it: names of its own, a table, several classes, mistakes. Each data set goes through `split`, and where it can
-//! be used through `eda`, as a person would who has only read the messages.
+//! Data of other hospitals. The tests follow the advice in the error messages literally.
 
-use crate::support::{Workbench, assert_accepted, fail, onnxruntime, succeed};
+use crate::support::{Workbench, assert_accepted, assert_contains, fail, onnxruntime, result, succeed};
 use cxr::bundle::Manifest;
 use cxr_trainer::data::eda::Eda;
 use cxr_trainer::data::folds::{Fold, Folds};
@@ -11,11 +10,7 @@ use cxr_trainer::data::split::Split;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
-fn json<T: serde::de::DeserializeOwned>(workbench: &Workbench, file: &str) -> T {
-    serde_json::from_slice(&std::fs::read(workbench.run().join(file)).unwrap()).unwrap()
-}
-
-/// The whole chain; its bundle is judged by `verify`, the registry and the service. Returns the report.
+/// Runs all steps and checks the bundle with `verify`, the registry and the service. Returns the report.
 fn bundle_of(workbench: &Workbench, labels: [&str; 2]) -> String {
     let mut run = workbench.command("run");
     succeed(run.arg("--onnxruntime").arg(onnxruntime()));
@@ -27,8 +22,8 @@ fn bundle_of(workbench: &Workbench, labels: [&str; 2]) -> String {
     std::fs::read_to_string(workbench.run().join("report/REPORT.md")).unwrap()
 }
 
-/// Two images each of `n` patients of either class, `NORMAL/site-0153-a.png`; patient 7's images are in both classes.
-fn named_by_site(n: usize) -> Workbench {
+/// `n` patients of two images, such as `NORMAL/site-0153-a.png`; patient 7 has images in both classes.
+pub(crate) fn named_by_site(n: usize) -> Workbench {
     let workbench = Workbench::new(0, 1);
     for patient in 0..n {
         for (image, letter) in ["a", "b"].into_iter().enumerate() {
@@ -42,50 +37,54 @@ fn named_by_site(n: usize) -> Workbench {
     workbench
 }
 
-/// What a message says to write into a configuration: its lines from `trainer:` on.
+/// The lines from `trainer:` to `key` that a message advises to write into a configuration.
 fn advised(printed: &str, key: &str) -> String {
     let lines: Vec<&str> = printed.lines().collect();
     let at = lines.iter().position(|line| line.trim().starts_with(key)).unwrap();
     lines[at - 2..=at].join("\n")
 }
 
+fn assert_patients_in_one_fold(workbench: &Workbench, patient: fn(&str) -> &str) {
+    let folds: Folds = result(workbench, "folds.json");
+    let mut fold_of = BTreeMap::new();
+    for (fold, paths) in &folds.folds {
+        for path in paths {
+            assert_eq!(*fold_of.entry(patient(path)).or_insert(*fold), *fold, "{path}");
+        }
+    }
+}
+
 #[test]
-fn names_of_no_known_form_are_refused_until_somebody_says_who_the_patients_are() {
+fn unknown_file_names_need_a_rule_for_patients() {
     let workbench = named_by_site(30);
     let printed = fail(&mut workbench.command("split"));
-    for expected in [
-        "60 of 60 file names have no known form",
-        "NORMAL/site-0100-a.png",
-        "30 patients in 60 files",
-        "and 40 more",
-        "each_file_is_a_patient: true",
-        "table: patients.csv",
-    ] {
-        assert!(printed.contains(expected), "{expected}: {printed}");
-    }
+    assert_contains(
+        &printed,
+        &[
+            "60 of 60 file names follow no known naming scheme",
+            "NORMAL/site-0100-a.png",
+            "30 patients in 60 files",
+            "and 40 more",
+            "each_file_is_a_patient: true",
+            "table: patients.csv",
+        ],
+    );
     assert!(!workbench.run().exists(), "nothing is frozen");
 
-    // What the message says works as it stands.
+    // The advice works literally.
     let advice = workbench.path().join("advice.yaml");
     std::fs::write(&advice, advised(&printed, "patient_pattern: '^site-([0-9]+)-'")).unwrap();
     let printed = succeed(workbench.command("split").arg("--config").arg(&advice));
     assert!(printed.contains("no patient, file or near duplicate is in two folds"), "{printed}");
-    let folds: Folds = json(&workbench, "folds.json");
-    let mut fold_of = BTreeMap::new();
-    for (fold, paths) in &folds.folds {
-        for path in paths {
-            let patient = path.rsplit('/').next().unwrap()[..9].to_owned();
-            assert_eq!(*fold_of.entry(patient).or_insert(*fold), *fold, "{path}");
-        }
-    }
+    assert_patients_in_one_fold(&workbench, |path| &path.rsplit('/').next().unwrap()[..9]);
     assert_eq!(
-        json::<Split>(&workbench, "split.json").patients,
+        result::<Split>(&workbench, "split.json").patients,
         Some(PatientRule::Pattern("^site-([0-9]+)-".to_owned()))
     );
 }
 
 #[test]
-fn advice_for_a_pattern_that_misses_a_file_works_as_it_stands() {
+fn advice_for_a_pattern_that_misses_a_file_works() {
     let workbench = named_by_site(30);
     workbench.write_phantom("NORMAL/walk-in.png", 900, false);
     workbench.set_data("patient_pattern: 'site-([0-9]+)-'");
@@ -94,7 +93,7 @@ fn advice_for_a_pattern_that_misses_a_file_works_as_it_stands() {
     let advice = workbench.path().join("advice.yaml");
     std::fs::write(&advice, advised(&printed, "patient_pattern: ")).unwrap();
     succeed(workbench.command("split").arg("--config").arg(&advice));
-    let split: Split = json(&workbench, "split.json");
+    let split: Split = result(&workbench, "split.json");
     let n_patients: usize =
         split.counts.values().flat_map(BTreeMap::values).map(|count| count.patients).sum();
     // Patient 7 counts in both classes.
@@ -102,14 +101,16 @@ fn advice_for_a_pattern_that_misses_a_file_works_as_it_stands() {
 }
 
 #[test]
-fn each_file_is_a_patient_only_where_somebody_says_so_and_then_aloud() {
+fn each_file_is_a_patient_only_if_configured_and_every_command_prints_it() {
     let workbench = named_by_site(30);
     workbench.set_data("each_file_is_a_patient: true");
     let printed = succeed(&mut workbench.command("split"));
-    assert!(printed.contains("Each file counts as a patient of its own"), "{printed}");
-    assert!(printed.contains("no file or near duplicate is in two folds"), "{printed}");
-    assert!(!printed.contains("no patient"), "nobody looked for patients: {printed}");
-    assert_eq!(json::<Split>(&workbench, "split.json").patients, Some(PatientRule::EachFile));
+    assert_contains(
+        &printed,
+        &["Each file counts as a patient of its own", "no file or near duplicate is in two folds"],
+    );
+    assert!(!printed.contains("no patient"), "patients were not checked: {printed}");
+    assert_eq!(result::<Split>(&workbench, "split.json").patients, Some(PatientRule::EachFile));
     let printed = succeed(&mut workbench.command("train"));
     assert!(printed.contains("Each file counts as a patient of its own"), "{printed}");
     workbench.set_data("patient_pattern: '^site-([0-9]+)-'");
@@ -117,7 +118,7 @@ fn each_file_is_a_patient_only_where_somebody_says_so_and_then_aloud() {
     assert!(printed.contains("set one of them"), "{printed}");
 }
 
-/// A folder without class folders: 3 classes, 60 patients with two images, of two sites, and the table.
+/// A dataset without class folders: 60 patients of two images, three classes, two sites, and the table.
 fn table_of_three_classes(site: impl Fn(usize, &str) -> &'static str) -> (Workbench, String) {
     let workbench = Workbench::new(0, 12);
     let mut table = String::from("File;Patient;Label;Sex;Age;Site;Date\n");
@@ -138,7 +139,7 @@ fn table_of_three_classes(site: impl Fn(usize, &str) -> &'static str) -> (Workbe
     }
     let file = workbench.data().join("table.csv");
     std::fs::write(&file, &table).unwrap();
-    std::fs::write(workbench.data().join("readme.txt"), "not an image").unwrap();
+    workbench.write("readme.txt", "not an image");
     workbench.set_data(&format!(
         "test_fraction: 0.2, table: {}, classes: {{ TUBERCULOSIS: positive }}",
         file.display()
@@ -148,7 +149,7 @@ fn table_of_three_classes(site: impl Fn(usize, &str) -> &'static str) -> (Workbe
 
 #[test]
 fn a_table_gives_classes_patients_strata_and_confounders() {
-    // One site sends nearly all of its patients with a finding.
+    // Almost all patients of one site have a finding.
     let (workbench, _) =
         table_of_three_classes(
             |patient, class| {
@@ -156,62 +157,55 @@ fn a_table_gives_classes_patients_strata_and_confounders() {
             },
         );
     let printed = succeed(&mut workbench.command("split"));
-    let split: Split = json(&workbench, "split.json");
+    let split: Split = result(&workbench, "split.json");
     assert_eq!(split.patients, Some(PatientRule::Table("table.csv".to_owned())));
     assert_eq!(split.passed_over, ["readme.txt", "table.csv"]);
     let classes: BTreeSet<&String> = split.counts.values().flat_map(BTreeMap::keys).collect();
     assert_eq!(classes.into_iter().collect::<Vec<_>>(), ["NORMAL", "PNEUMONIA", "TUBERCULOSIS"]);
-    let folds: Folds = json(&workbench, "folds.json");
-    let mut fold_of = BTreeMap::new();
-    for (fold, paths) in &folds.folds {
-        for path in paths {
-            let patient = path.rsplit_once('-').unwrap().0.to_owned();
-            assert_eq!(*fold_of.entry(patient).or_insert(*fold), *fold, "{path}");
-        }
-    }
-    assert!(printed.contains("CONFOUNDED") && printed.contains("site (column of the table)"), "{printed}");
+    assert_patients_in_one_fold(&workbench, |path| path.rsplit_once('-').unwrap().0);
+    assert_contains(&printed, &["CONFOUNDED", "site (column of the table)"]);
     let site = split.confounders.iter().find(|found| found.property == "site").unwrap();
-    assert!(site.tells() && site.source == Source::Table && site.auc.value > 0.8, "{site:?}");
+    assert!(site.is_confounder() && site.source == Source::Table && site.auc.value > 0.8, "{site:?}");
     assert_eq!(site.groups.values().map(|n| n.negative + n.positive).sum::<usize>(), 120);
     let sex = split.confounders.iter().find(|found| found.property == "sex").unwrap();
-    assert!(!sex.tells(), "{sex:?}");
+    assert!(!sex.is_confounder(), "{sex:?}");
     assert!(!printed.contains("sex (column of the table)"), "{printed}");
 
     let printed = succeed(&mut workbench.command("eda"));
     assert!(printed.contains("site (column of the table)"), "{printed}");
-    let eda: Eda = json(&workbench, "eda.json");
+    let eda: Eda = result(&workbench, "eda.json");
     assert_eq!(eda.images.counts["none"]["TUBERCULOSIS"].patients, 20);
-    assert!(eda.confounders.iter().any(|found| found.property == "site" && found.tells()));
+    assert!(eda.confounders.iter().any(|found| found.property == "site" && found.is_confounder()));
 
-    // From here to a bundle that the service takes.
     let report = bundle_of(&workbench, ["NORMAL", "POSITIVE"]);
-    for expected in [
-        "The data has no split of its own",
-        "| TUBERCULOSIS | positive |",
-        // Each class that counts as positive has its own figure.
-        "| class | TUBERCULOSIS |",
-        "| site | table | 2 |",
-        "test fold, drawn by patient",
-        "North",
-    ] {
-        assert!(report.contains(expected), "{expected}: {report}");
-    }
+    assert_contains(
+        &report,
+        &[
+            "The data has no split of its own",
+            "| TUBERCULOSIS | positive |",
+            // Each positive class has metrics of its own.
+            "| class | TUBERCULOSIS |",
+            "| site | table | 2 |",
+            "test fold, drawn by patient",
+            "North",
+        ],
+    );
 
-    // Another label of one file is other data.
+    // A dataset with another label is other data.
     let table = std::fs::read_to_string(workbench.data().join("table.csv")).unwrap();
     let other = table.replace("image 0-0.png;p0;Normal", "image 0-0.png;p0;Pneumonia");
     assert_ne!(table, other);
-    std::fs::write(workbench.data().join("table.csv"), other).unwrap();
+    workbench.write("table.csv", other);
     assert!(fail(&mut workbench.command("train")).contains("other data"));
 }
 
 #[test]
-fn sites_have_their_share_of_every_fold_where_there_are_enough_patients() {
+fn folds_are_stratified_by_site() {
     let (workbench, _) = table_of_three_classes(|patient, _| ["North", "South"][patient / 3 % 2]);
     let printed = succeed(&mut workbench.command("split"));
     assert!(!printed.contains("site (column of the table)"), "{printed}");
-    let split: Split = json(&workbench, "split.json");
-    // 20 patients of each class, 10 from each site; a fold that takes a fifth wants two of each: 3 classes x 2 patients x 2 images.
+    let split: Split = result(&workbench, "split.json");
+    // 10 patients of each class and site: a fifth is 3 classes x 2 patients x 2 images of a site.
     for (site, folds) in &split.columns["site"] {
         for fold in [Fold::Select, Fold::Calibrate, Fold::Test] {
             assert_eq!(folds[&fold], 12, "{site} {}: {folds:?}", fold.name());
@@ -220,7 +214,7 @@ fn sites_have_their_share_of_every_fold_where_there_are_enough_patients() {
 }
 
 #[test]
-fn everything_that_is_wrong_with_a_table_is_said_at_once() {
+fn all_defects_of_a_table_are_reported_at_once() {
     let (workbench, table) = table_of_three_classes(|_, _| "North");
     for n in 0..25 {
         workbench.write_phantom(&format!("new/{n:02}.png"), 5000 + n, false);
@@ -230,56 +224,53 @@ fn everything_that_is_wrong_with_a_table_is_said_at_once() {
         .replace("image 3-0.png;p3;Normal;male;6;", "image 3-0.png;p3;Normal;x;six;")
         .replace("image 4-1.png;p4;Pneumonia", "image 4-1.png;p4;Pneumothorax")
         + "00/image 0-0.png;p0;Normal;F;3;North;2021\nNORMAL/moved.png;p99;Pneumonia;F;3;North;2021\ngone.png;p98;Normal;F;3;North;2021\nNORMAL/short.png;p97\n";
-    std::fs::write(workbench.data().join("table.csv"), lines).unwrap();
+    workbench.write("table.csv", lines);
     let printed = fail(&mut workbench.command("split"));
-    for expected in [
-        "line 8, column sex: \"x\", expected F, M, O or nothing",
-        "line 8, column age: \"six\"",
-        "line 11, column label: \"Pneumothorax\"",
-        "line 122: 00/image 0-0.png, as in line 2",
-        "line 123, column label: PNEUMONIA, in the folder NORMAL",
-        "line 124: gone.png",
-        "line 125: 2 values where the head has 7",
-        "25 files have no line",
-        "new/00.png",
-        "and 5 more",
-    ] {
-        assert!(printed.contains(expected), "{expected}: {printed}");
-    }
+    assert_contains(
+        &printed,
+        &[
+            "line 8, column sex: \"x\", expected F, M, O or nothing",
+            "line 8, column age: \"six\"",
+            "line 11, column label: \"Pneumothorax\"",
+            "line 122: 00/image 0-0.png, as in line 2",
+            "line 123, column label: PNEUMONIA, in the folder NORMAL",
+            "line 124: gone.png",
+            "line 125: 2 values where the header has 7",
+            "25 files have no line",
+            "new/00.png",
+            "and 5 more",
+        ],
+    );
     assert!(!workbench.run().exists());
     std::fs::write(workbench.data().join("table.csv"), "file;patient;labl\na;b;c\n").unwrap();
     let printed = fail(&mut workbench.command("split"));
-    assert!(printed.contains("line 1, column 3") && printed.contains("did you mean label?"), "{printed}");
+    assert_contains(&printed, &["line 1, column 3", "did you mean `label`?"]);
 }
 
-/// A published split with every mistake that a data set can have.
 #[test]
-fn planted_leakage_duplicates_and_files_of_other_kinds_are_named() {
+fn planted_leakage_duplicates_and_other_files_are_named() {
     let workbench = Workbench::new(60, 12);
-    let write = |path: &str, bytes: &[u8]| {
-        let path = workbench.data().join(path);
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(path, bytes).unwrap();
-    };
-    let copy = |from: &str, to: &str| write(to, &std::fs::read(workbench.data().join(from)).unwrap());
-    // The same file in two classes, twice, and in the published test split and outside it.
+    let copy =
+        |from: &str, to: &str| workbench.write(to, std::fs::read(workbench.data().join(from)).unwrap());
+    // Two files in two classes each, and one in the published test split and outside of it.
     copy("train/NORMAL/IM-0000-0000.png", "train/PNEUMONIA/person900_virus_1.png");
     copy("train/PNEUMONIA/person1_virus_2.png", "train/NORMAL/IM-9001-0001.png");
     copy("train/NORMAL/IM-0003-0006.png", "test/NORMAL/IM-9002-0001.png");
     let printed = fail(&mut workbench.command("split"));
-    for expected in [
-        "2 times the same file is in several classes: the labels contradict",
-        "train/NORMAL/IM-0000-0000.png (NORMAL), train/PNEUMONIA/person900_virus_1.png (PNEUMONIA)",
-        "train/NORMAL/IM-9001-0001.png (NORMAL), train/PNEUMONIA/person1_virus_2.png (PNEUMONIA)",
-        "1 times the same file is in the published test split and outside it",
-        "test/NORMAL/IM-9002-0001.png",
-    ] {
-        assert!(printed.contains(expected), "{expected}: {printed}");
-    }
+    assert_contains(
+        &printed,
+        &[
+            "2 groups of byte-equal files are in several classes: the labels contradict",
+            "train/NORMAL/IM-0000-0000.png (NORMAL), train/PNEUMONIA/person900_virus_1.png (PNEUMONIA)",
+            "train/NORMAL/IM-9001-0001.png (NORMAL), train/PNEUMONIA/person1_virus_2.png (PNEUMONIA)",
+            "1 groups of byte-equal files are in the published test split and outside it",
+            "test/NORMAL/IM-9002-0001.png",
+        ],
+    );
     assert!(!workbench.run().join("folds.json").exists());
     let printed = succeed(&mut workbench.command("eda"));
     assert!(printed.contains("the labels contradict: train/NORMAL/IM-0000-0000.png"), "{printed}");
-    assert_eq!(json::<Eda>(&workbench, "eda.json").duplicates.contradicting.len(), 2);
+    assert_eq!(result::<Eda>(&workbench, "eda.json").duplicates.contradicting.len(), 2);
 
     for path in [
         "train/PNEUMONIA/person900_virus_1.png",
@@ -288,20 +279,21 @@ fn planted_leakage_duplicates_and_files_of_other_kinds_are_named() {
     ] {
         std::fs::remove_file(workbench.data().join(path)).unwrap();
     }
-    // Files of other kinds, one of them in a folder below the class folder, where images are found too.
+    // Files that are not images, and an image in a subfolder of a class folder.
     let mut dicom = vec![0; 128];
     dicom.extend_from_slice(b"DICM\x02\0\0\0UL\x04\0");
-    write("train/NORMAL/ward/IM-9003-0001.dcm", &dicom);
-    write("train/NORMAL/IM-9004-0001.txt", b"a note");
+    workbench.write("train/NORMAL/ward/IM-9003-0001.dcm", &dicom);
+    workbench.write("train/NORMAL/IM-9004-0001.txt", b"a note");
     workbench.write_phantom("train/NORMAL/ward/IM-9005-0001.png", 77_000, false);
     let printed = fail(&mut workbench.command("split"));
-    for expected in [
-        "2 images cannot be used",
-        "train/NORMAL/ward/IM-9003-0001.dcm: is DICOM, which is not read here: export it",
-        "train/NORMAL/IM-9004-0001.txt: is no image that is read (JPEG, PNG, TIFF)",
-    ] {
-        assert!(printed.contains(expected), "{expected}: {printed}");
-    }
+    assert_contains(
+        &printed,
+        &[
+            "2 images cannot be used",
+            "train/NORMAL/ward/IM-9003-0001.dcm: is DICOM, which the trainer does not read: export it",
+            "train/NORMAL/IM-9004-0001.txt: is not a JPEG, PNG or TIFF image",
+        ],
+    );
     std::fs::remove_dir_all(workbench.run()).unwrap();
     // A patient in train and in the published test split.
     workbench.set_data("max_unreadable_share: 0.1");
@@ -310,11 +302,11 @@ fn planted_leakage_duplicates_and_files_of_other_kinds_are_named() {
     assert!(printed.contains("patient IM-0005 is in"), "{printed}");
     std::fs::remove_file(workbench.data().join("test/NORMAL/IM-0005-0099.png")).unwrap();
     succeed(&mut workbench.command("split"));
-    let folds: Folds = json(&workbench, "folds.json");
+    let folds: Folds = result(&workbench, "folds.json");
     assert!(folds.folds.values().flatten().any(|path| path == "train/NORMAL/ward/IM-9005-0001.png"));
     assert_eq!(folds.unreadable.len(), 2);
 
-    // What was mended ends in a bundle, and its report still says what was left out.
+    // The corrected data gives a bundle, whose report lists what was left out.
     let report = bundle_of(&workbench, ["NORMAL", "PNEUMONIA"]);
     assert!(report.contains("2 unusable"), "{report}");
 }

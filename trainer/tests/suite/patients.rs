@@ -1,5 +1,6 @@
-//! Nothing with a line or a picture of a patient leaves a run directory unless the configuration says so: identifiers are
-//! planted in the names of every kind of file, and every byte that a store has or a server was sent is searched.
+//! Rows and images of patients stay in the run directory unless the configuration allows more. Identifiers
+//! are planted in the names of all kinds of files, and every byte in the store or sent to a server is
+//! searched for them.
 
 use crate::recorder::Recorder;
 use crate::site::{IDENTIFIERS, Site, files_below};
@@ -11,7 +12,7 @@ fn holds(bytes: &[u8], wanted: &[u8]) -> bool {
     bytes.windows(wanted.len()).any(|window| window == wanted)
 }
 
-/// Where an identifier stands in the bytes, and what stands around it.
+/// Identifiers in the bytes, with their context.
 fn traces(bytes: &[u8]) -> Vec<String> {
     let around = |identifier: &&str| {
         let at = bytes.windows(identifier.len()).position(|window| window == identifier.as_bytes())?;
@@ -21,7 +22,7 @@ fn traces(bytes: &[u8]) -> Vec<String> {
     IDENTIFIERS.iter().filter_map(around).collect()
 }
 
-/// Fails when the name or a byte of a file below a folder holds an identifier.
+/// No name or content of a file below the folder contains an identifier.
 fn expect_no_trace(folder: &Path) {
     let files = files_below(folder);
     assert!(!files.is_empty(), "{}: {files:?}", folder.display());
@@ -35,23 +36,15 @@ fn expect_no_trace(folder: &Path) {
 }
 
 #[test]
-fn no_line_and_no_picture_of_a_patient_leaves_a_run_unless_the_configuration_says_so() {
+fn rows_and_images_of_patients_stay_in_the_run_unless_configured() {
     let site = Site::get();
     let _alone = Site::tracking();
     let run = site.run();
-    // The identifiers are where they belong, or nothing here could be found.
-    for file in [
-        "folds.json",
-        "split.json",
-        "eda.json",
-        "calibration.json",
-        "consistency.json",
-        "explain.json",
-        "evaluation-external.json",
-        "scores-test.csv",
-        "worst-test.csv",
-    ] {
-        assert!(!traces(&std::fs::read(run.join(file)).unwrap()).is_empty(), "{file} names nobody");
+    // The run directory contains the identifiers, so the search can find them.
+    let files = "folds.json split.json eda.json calibration.json consistency.json \
+        explain.json evaluation-external.json scores-test.csv worst-test.csv";
+    for file in files.split(' ') {
+        assert!(!traces(&std::fs::read(run.join(file)).unwrap()).is_empty(), "{file} has no identifier");
     }
     for folder in ["runs/mlruns", "runs/first/tracking", "runs/first/bundle"] {
         expect_no_trace(&site.repository().join(folder));
@@ -66,7 +59,7 @@ fn no_line_and_no_picture_of_a_patient_leaves_a_run_unless_the_configuration_say
         assert!(!pictures.contains(&std::fs::read(&file).unwrap()), "{} is a picture", file.display());
     }
 
-    // The same to a server, which gets everything that the spool holds.
+    // The same for a server, which gets all events in the spool.
     let track = |server: &Recorder, patient_level: bool| {
         let config = site.configured(
             "tracked.yaml",
@@ -95,7 +88,7 @@ fn no_line_and_no_picture_of_a_patient_leaves_a_run_unless_the_configuration_say
     assert!(found.is_empty(), "{found:?}");
     assert!(pictures.iter().all(|picture| !holds(&sent, picture)), "a picture was sent");
 
-    // What it would send is sent where it is wanted: the search above finds it.
+    // With `patient_level` they are sent, so the search would find them.
     let server = Recorder::start(&[]);
     track(&server, true);
     let sent = server.sent();
@@ -104,7 +97,7 @@ fn no_line_and_no_picture_of_a_patient_leaves_a_run_unless_the_configuration_say
     }
     assert!(pictures.iter().all(|picture| holds(&sent, picture)));
 
-    // Its spool is there, and the configuration is the careful one again.
+    // Without it again, the events left in the spool are filtered.
     let server = Recorder::start(&[]);
     let printed = track(&server, false);
     assert!(printed.contains("worst-test.csv stays in the run directory"), "{printed}");

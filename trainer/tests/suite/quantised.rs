@@ -289,5 +289,5 @@ fn refuse_too_many_flips(workbench: &Workbench, config: &str) {
     assert!(printed.contains(allows) && printed.contains("nothing is written"), "{printed}");
     assert!(!out.exists());
     let printed = quantise(&config.replace("int8_max_flips: 0.5", "int8_max_flips: 2.0"));
-    assert!(printed.contains("trainer.export.int8_max_flips: 2 is no share"), "{printed}");
+    assert!(printed.contains("trainer.export.int8_max_flips: 2 is not in [0, 1]"), "{printed}");
 }

@@ -1,5 +1,5 @@
-//! A site as README's "Train it" leaves it: a git repository in which its commands were run once, on files whose names are
-//! patients'. The tests of several files look at it, and none changes what another reads.
+//! A git repository in which the commands of README's "Train it" were run once, on files named after
+//! patients. Several tests share it, and none changes what another reads.
 
 use crate::support::{SIDE, Workbench, onnxruntime, repository, succeed};
 use cxr::phantom::encode_png;
@@ -9,11 +9,11 @@ use std::process::Command;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use tempfile::TempDir;
 
-/// What the names of the site's files hold, wherever a file may come from. No program's text has one of them.
+/// Parts of the site's file names that occur nowhere else.
 pub(crate) const IDENTIFIERS: [&str; 7] =
     ["Zwetschgen", "Philomena", "Korrupt", "Leseliste", "Quastenflosser", "Auswaerts", "Gesamtliste"];
 
-/// Folders of the repository in which the trainer must not write unless it is told to.
+/// Folders of the repository in which the trainer must not write by default.
 const SHIPPED: [&str; 4] = ["config", "docs", "models/default", "reports"];
 
 pub(crate) struct Site {
@@ -24,14 +24,14 @@ pub(crate) struct Site {
 }
 
 impl Site {
-    /// The site, made by the first who asks.
+    /// Creates the site on first use.
     pub(crate) fn get() -> &'static Self {
         static SITE: OnceLock<Site> = OnceLock::new();
         SITE.get_or_init(Self::make)
     }
 
     fn make() -> Self {
-        // Enough epochs to learn on any processor: calibration refuses scores that tell nothing.
+        // Enough epochs to learn something on any CPU; calibration fails otherwise.
         let workbench = Workbench::new(0, 12);
         let mut site = Self { folder: TempDir::new().unwrap(), workbench, status: String::new() };
         site.write_images();
@@ -44,35 +44,33 @@ impl Site {
         site
     }
 
-    /// For commands that send the tracking of the site's run: one that finds another at it leaves events waiting.
+    /// Lock for commands that send events of the run: concurrent ones would leave some in the spool.
     pub(crate) fn tracking() -> MutexGuard<'static, ()> {
         static TRACKING: Mutex<()> = Mutex::new(());
         TRACKING.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The git repository, in which the commands are started.
+    /// The git repository, which is the current folder of all commands.
     pub(crate) fn repository(&self) -> PathBuf {
         self.folder.path().join("repository")
     }
 
-    /// A folder outside of it.
+    /// A path outside of the repository.
     pub(crate) fn elsewhere(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    /// The run directory of README's commands.
     pub(crate) fn run(&self) -> PathBuf {
         self.repository().join("runs/first")
     }
 
-    /// The site's configuration with other values, in a file outside of the repository.
+    /// A changed copy of the site's configuration, outside of the repository.
     pub(crate) fn configured(&self, name: &str, changes: &[(&str, Value)]) -> PathBuf {
         let file = self.elsewhere(name);
         edit(&self.repository().join("cxr.yaml"), &file, changes);
         file
     }
 
-    /// `cxr-trainer SUBCOMMAND`, started in the repository.
     pub(crate) fn command(&self, subcommand: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_cxr-trainer"));
         command.current_dir(self.repository()).env("OMP_NUM_THREADS", "1").args(subcommand.split(' '));
@@ -82,17 +80,13 @@ impl Site {
 
     pub(crate) fn git(&self, arguments: &[&str]) -> String {
         let mut git = Command::new("git");
-        git.current_dir(self.repository()).args([
-            "-c",
-            "user.name=Site",
-            "-c",
-            "user.email=site@example.invalid",
-        ]);
+        git.current_dir(self.repository());
+        git.args("-c user.name=Site -c user.email=site@example.invalid".split(' '));
         succeed(git.args(arguments))
     }
 
-    /// Two images a patient; one file that is damaged, one list that is no image; foreign images, a set from elsewhere with a
-    /// damaged file, originals of some images.
+    /// Two images per patient, a damaged file and a list; images that are not radiographs, an external set
+    /// with a damaged file, and originals of some images.
     fn write_images(&self) {
         let data = self.workbench.data();
         for (split, n, first) in [("train", 48, 0), ("test", 12, 1_000)] {
@@ -104,28 +98,25 @@ impl Site {
                 self.workbench.write_phantom(&positive, seed + 500_000, true);
             }
         }
-        std::fs::write(data.join("train/NORMAL/Korrupt9001_a.png"), "no image").unwrap();
+        std::fs::write(data.join("train/NORMAL/Korrupt9001_a.png"), "not an image").unwrap();
         std::fs::write(data.join("Leseliste.csv"), "file,patient\nZwetschgenmueller0001_a.png,Zwetschgen\n")
             .unwrap();
 
         let pattern: Vec<u8> =
             (0..SIDE * SIDE).map(|at| (at % SIDE / 4 + at / SIDE / 4) as u8 % 2 * 255).collect();
         self.write("foreign/Quastenflosser.png", &encode_png(&pattern, SIDE, SIDE));
-        self.write("foreign/Gesamtliste.txt", b"no image");
-        let first = |class: &str, stem: &str| data.join(format!("train/{class}/{stem}0003_a.png"));
-        for i in 0..4 {
-            for (class, stem) in [("NORMAL", "Zwetschgenmueller"), ("PNEUMONIA", "Philomena")] {
-                let bytes =
-                    std::fs::read(data.join(format!("test/{class}/{stem}{:04}_a.png", 1000 + i))).unwrap();
+        self.write("foreign/Gesamtliste.txt", b"not an image");
+        for (class, stem) in [("NORMAL", "Zwetschgenmueller"), ("PNEUMONIA", "Philomena")] {
+            for i in 0..4 {
+                let bytes = std::fs::read(data.join(format!("test/{class}/{stem}100{i}_a.png"))).unwrap();
                 self.write(&format!("external/{class}/Auswaerts000{i}_a.png"), &bytes);
             }
+            let first = format!("train/{class}/{stem}0003_a.png");
+            let bytes = std::fs::read(data.join(&first)).unwrap();
+            self.write(&format!("originals/{first}"), &bytes);
+            self.write(&format!("other/{first}"), &bytes);
         }
         self.write("external/NORMAL/Auswaerts9999_a.png", b"damaged");
-        for (class, stem) in [("NORMAL", "Zwetschgenmueller"), ("PNEUMONIA", "Philomena")] {
-            let bytes = std::fs::read(first(class, stem)).unwrap();
-            self.write(&format!("originals/train/{class}/{stem}0003_a.png"), &bytes);
-            self.write(&format!("other/train/{class}/{stem}0003_a.png"), &bytes);
-        }
     }
 
     fn write(&self, name: &str, bytes: &[u8]) {
@@ -134,7 +125,7 @@ impl Site {
         std::fs::write(path, bytes).unwrap();
     }
 
-    /// What is shipped, under git, with a configuration that leaves every place of a result to its default.
+    /// The shipped files under git, with a configuration that leaves all output paths at their defaults.
     fn write_repository(&self) {
         std::fs::create_dir_all(self.repository()).unwrap();
         let mut listing = Command::new("git");
@@ -175,7 +166,7 @@ impl Site {
     }
 }
 
-/// The commands of README's "Train it", as words. `init` writes the configuration, which the site has.
+/// The commands of README's "Train it", split into words, without `init`.
 fn readme_commands() -> Vec<Vec<String>> {
     let readme = std::fs::read_to_string(repository().join("README.md")).unwrap();
     let section = readme.split("## Train it").nth(1).unwrap().split("\n## ").next().unwrap();
@@ -188,7 +179,7 @@ fn readme_commands() -> Vec<Vec<String>> {
     commands
 }
 
-/// Writes a configuration with other values; keys are paths below `trainer`.
+/// Copies a configuration with changed values; keys are paths below `trainer`.
 pub(crate) fn edit(from: &Path, to: &Path, changes: &[(&str, Value)]) {
     let mut tree: Value = serde_yaml_ng::from_slice(&std::fs::read(from).unwrap()).unwrap();
     for (key, value) in changes {
@@ -198,11 +189,10 @@ pub(crate) fn edit(from: &Path, to: &Path, changes: &[(&str, Value)]) {
         }
         *place = value.clone();
     }
-    // JSON is YAML too.
+    // JSON is valid YAML.
     std::fs::write(to, serde_json::to_vec_pretty(&tree).unwrap()).unwrap();
 }
 
-/// Every file below a folder.
 pub(crate) fn files_below(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut folders = vec![folder.to_owned()];

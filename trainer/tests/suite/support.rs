@@ -79,9 +79,14 @@ impl Workbench {
         if opacity {
             draw_mass(&mut pixels, side, seed);
         }
+        self.write(path, encode_png(&pixels, side, side));
+    }
+
+    /// Writes a file of the dataset.
+    pub(crate) fn write(&self, path: &str, bytes: impl AsRef<[u8]>) {
         let path = self.data().join(path);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(path, encode_png(&pixels, side, side)).unwrap();
+        std::fs::write(path, bytes).unwrap();
     }
 
     /// Merges keys of `trainer.data` into the configuration, such as `pool_test: true, classes: {
@@ -213,6 +218,17 @@ pub(crate) fn fail(command: &mut Command) -> String {
     let output = command.output().unwrap();
     assert!(!output.status.success(), "{command:?} succeeded\n{}", text(&output));
     text(&output)
+}
+
+pub(crate) fn assert_contains(text: &str, expected: &[&str]) {
+    for expected in expected {
+        assert!(text.contains(expected), "{expected}: {text}");
+    }
+}
+
+/// Reads a result of the run.
+pub(crate) fn result<T: serde::de::DeserializeOwned>(workbench: &Workbench, file: &str) -> T {
+    serde_json::from_slice(&std::fs::read(workbench.run().join(file)).unwrap()).unwrap()
 }
 
 fn text(output: &Output) -> String {

@@ -238,7 +238,7 @@ fn a_study_keeps_its_definition_and_refuses_unknown_keys() {
     let printed = with("[1.0e-3, 1.0e-2]", "[1.0e-2, 1.0e-3]");
     assert!(printed.contains("log_uniform: [low, high]"), "{printed}");
     let printed = with("training.weight_decay: null", "data.select_fraction: { uniform: [0.1, 0.2] }");
-    assert!(printed.contains("data.select_fraction is not for a search to choose"), "{printed}");
+    assert!(printed.contains("data.select_fraction cannot be searched"), "{printed}");
     // What failed before anything was trained is corrected in the same study.
     std::fs::write(search.workbench.config(), config.replace("pretrained", "missing")).unwrap();
     fail_with(&mut search.command(&[]), &["missing.safetensors"]);

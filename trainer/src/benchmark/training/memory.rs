@@ -53,7 +53,7 @@ pub(super) fn measure(stepper: &mut Stepper, plan: &Plan) -> Result<Option<Memor
     }
     let meter = Meter::new("gathering an epoch", loader.pixels.len());
     for batch in loader.epoch(1) {
-        meter.advance(batch?.len(), String::new);
+        meter.advance(batch?.n_images(), String::new);
     }
     let full_peak_bytes = peak_resident_bytes().context("/proc/self/status has no VmHWM")?;
     let memory = Memory {

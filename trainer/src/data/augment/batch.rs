@@ -1,10 +1,9 @@
-//! What the augmentations of a batch share: a part of its images, and one value an image.
+//! Batch operations that the augmentations share.
 
 use super::draw::Variation;
 use tch::Tensor;
 
-/// Does something to the images that `wants` picks, in place; the others keep every bit. `act` gets copies of the picked ones
-/// in their order.
+/// Replaces the images that `wants` selects by `act` of them, in order; the others keep every bit.
 pub(super) fn only(
     mut images: Tensor,
     varied: &[Variation],
@@ -20,7 +19,7 @@ pub(super) fn only(
     images.index_copy_(0, &positions, &changed)
 }
 
-/// One value an image, float32 `[N, 1, 1, 1]`, beside the images.
+/// One value per image, float32 `[N, 1, 1, 1]` on the device of the images.
 pub(super) fn column(images: &Tensor, values: impl Iterator<Item = f64>) -> Tensor {
     let values: Vec<f32> = values.map(|value| value as f32).collect();
     Tensor::from_slice(&values).view([-1, 1, 1, 1]).to_device(images.device())

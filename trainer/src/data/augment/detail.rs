@@ -1,14 +1,14 @@
-//! Detail and noise: what detectors, resizing and short exposures add or take away.
+//! Softer or sharper detail and noise, as from other detectors, resizing and exposures.
 
 use super::batch::{column, only};
 use super::draw::{Detail, Variation, generator};
 use rand::Rng;
 use tch::{Kind, Tensor};
 
-/// Least half-length of the blur kernel: three of the standard deviations that training draws.
+/// Smallest half-length of the blur kernel in pixels.
 const LEAST_RADIUS: i64 = 4;
 
-/// Multiplies by each image's gain what its blur takes away.
+/// Multiplies the detail that each image's blur removes by the image's gain.
 pub(super) fn change(images: Tensor, varied: &[Variation]) -> Tensor {
     let details: Vec<Detail> = varied.iter().filter_map(|v| v.detail).collect();
     only(
@@ -24,7 +24,7 @@ pub(super) fn change(images: Tensor, varied: &[Variation]) -> Tensor {
     )
 }
 
-/// Gaussian blur with each image's own standard deviation, as two grouped convolutions; edges are replicated.
+/// Gaussian blur with one standard deviation per image, as two grouped convolutions; edges are replicated.
 fn blur(images: &Tensor, sigmas: &[f64]) -> Tensor {
     let radius = sigmas.iter().map(|sigma| reach(*sigma)).fold(LEAST_RADIUS, i64::max);
     let kernels: Vec<f32> = sigmas.iter().flat_map(|sigma| kernel(*sigma, radius)).collect();
@@ -38,12 +38,11 @@ fn blur(images: &Tensor, sigmas: &[f64]) -> Tensor {
         .view([n, 1, height, width])
 }
 
-/// Half-length of a kernel.
 fn reach(sigma: f64) -> i64 {
     ((3.0 * sigma).ceil() as i64).max(LEAST_RADIUS)
 }
 
-/// The kernel ends at its own reach, whatever the longest of the batch is: no image depends on its neighbours.
+/// Zero beyond `reach(sigma)`, so that an image does not depend on other kernels of its batch.
 fn kernel(sigma: f64, radius: i64) -> Vec<f32> {
     let weight = |offset: i64| {
         let distance = offset as f64 / sigma.max(1e-6);
@@ -60,18 +59,16 @@ fn kernel(sigma: f64, radius: i64) -> Vec<f32> {
     weights.into_iter().map(|weight| (weight / sum) as f32).collect()
 }
 
-/// Adds each image's noise, which the loader drew.
 pub(super) fn add_noise(images: &Tensor, noise: &Tensor, varied: &[Variation]) -> Tensor {
     let scale = column(images, varied.iter().map(|v| v.noise.0 * 255.0 / drawn_deviation()));
     noise.to_kind(Kind::Float).g_mul_(&scale).g_add_(images).clamp_(0.0, 255.0)
 }
 
-/// Standard deviation of what [`draw_noise`] draws.
 fn drawn_deviation() -> f64 {
     (4.0 * (256.0f64.powi(2) - 1.0) / 12.0).sqrt()
 }
 
-/// Noise of mean 0 for each image, out of its own seed; none where no image has any. The sum of four bytes is close enough
+/// Noise of mean 0 from each image's seed; none if no image has noise. The sum of four bytes is close enough
 /// to a normal variable, and four times as fast to draw.
 pub(super) fn draw_noise(varied: &[Variation], n_pixels: usize) -> Option<Vec<i16>> {
     if varied.iter().all(|v| v.noise.0 == 0.0) {

@@ -1,71 +1,59 @@
-//! What varies: drawn for each image from a generator that seed, epoch and sample determine.
+//! Draws the augmentation parameters of an image.
 
 use crate::config::Augmentation;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-/// The generator of one sample in one epoch: it depends on nothing else, so neither the order of threads nor a
-/// resumed run changes what an image looks like.
+/// The generator of one sample in one epoch. It depends on nothing else, so neither the order of threads nor
+/// resuming a run changes an augmented image.
 pub fn generator(seed: u64, epoch: usize, sample: usize) -> ChaCha8Rng {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     rng.set_stream((epoch as u64) << 32 | sample as u64);
     rng
 }
 
-/// How one image varies.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Variation {
-    /// Exponent, contrast about mid grey, added level as a share of white.
     pub tone: Tone,
-    /// Rows of the 2x3 matrix from output to input coordinates, which run from -1 to 1 over the image; the mirror is in it.
+    /// Rows of the 2x3 matrix from output to input coordinates, both -1 to 1 over the image.
     pub affine: [f64; 6],
-    /// Width of the frame that comes from another image, as a share of the side; 0 for none.
+    /// Width of the frame from another image, as a share of the side; 0 for none.
     pub frame: f64,
-    /// What is laid over the image.
     pub marks: Marks,
-    /// Standard deviation of the blur in pixels, and by what the removed detail is multiplied.
     pub detail: Option<Detail>,
-    /// Standard deviation of the noise, as a share of white, and its seed.
+    /// Standard deviation as a share of white, and seed.
     pub noise: (f64, u64),
-    /// JPEG quality.
     pub jpeg_quality: Option<u8>,
 }
 
 /// `((x^gamma - 1/2) contrast + 1/2 + brightness)` for `x` in 0 to 1.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Tone {
-    /// Exponent.
     pub gamma: f64,
-    /// Factor about mid grey.
     pub contrast: f64,
-    /// Added share of white.
     pub brightness: f64,
 }
 
-/// Softer or sharper.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Detail {
-    /// Standard deviation of the blur, pixels.
+    /// Standard deviation of the blur in pixels.
     pub sigma: f64,
-    /// 0 leaves the blurred image, 1 the image as it was, more sharpens.
+    /// Factor of the detail that the blur removes: 0 gives the blurred image, 1 the original, more sharpens.
     pub gain: f64,
 }
 
-/// Which marks are laid over the corners, and the seed of their shapes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Marks {
-    /// Rectangles of grey or noise.
+    /// Rectangles of grey or noise in the corners.
     pub rectangles: bool,
-    /// Rows of letters.
     pub letters: u32,
-    /// Seed of place, size and shape.
     pub seed: u64,
-    /// Largest side, in thousandths of the image's.
+    /// Largest side of a rectangle, in thousandths of the image's side.
     pub largest_side: u32,
 }
 
 impl Variation {
-    /// One that changes nothing; `seed` is what marks and noise would be drawn from.
+    /// The identity; `seed` is for marks and noise that a caller adds.
     pub const fn none(seed: u64) -> Self {
         Self {
             tone: Tone { gamma: 1.0, contrast: 1.0, brightness: 0.0 },
@@ -78,7 +66,6 @@ impl Variation {
         }
     }
 
-    /// Whether a pixel leaves its place.
     pub fn moves(&self) -> bool {
         self.affine != IDENTITY
     }
@@ -86,7 +73,6 @@ impl Variation {
 
 const IDENTITY: [f64; 6] = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0];
 
-/// Draws one image's variation.
 pub fn draw(config: &Augmentation, rng: &mut ChaCha8Rng) -> Variation {
     let mut around = |limit: f64| rng.random_range(-limit..=limit);
     let tone = Tone {
@@ -131,9 +117,9 @@ fn warp(config: &Augmentation, rng: &mut ChaCha8Rng) -> [f64; 6] {
     let angle = rng.random_range(-config.rotation_degrees..=config.rotation_degrees).to_radians();
     let [smallest, largest] = config.scale;
     let scale = rng.random_range(smallest..=largest);
-    // Wider by the square root of the factor and lower by the same: the area stays.
+    // Both sides change by the square root of the aspect, so that the area stays the same.
     let stretch = (rng.random_range(-config.aspect..=config.aspect) / 2.0).exp();
-    // A share of the side is twice as much of coordinates from -1 to 1.
+    // Coordinates from -1 to 1 have length 2.
     let mut shift = || 2.0 * rng.random_range(-config.translation..=config.translation);
     let (x, y) = (shift(), shift());
     let (sin, cos) = (angle.sin() / scale, angle.cos() / scale);

@@ -1,11 +1,10 @@
-//! Other images' frames: what lies along the edges (table, collimator, markers, how much neck and belly shows) comes from the
-//! next image of the batch, whatever its class, so that it tells nothing about the lungs inside.
+//! Frames from other images: the edges (table, collimator, markers, extent of neck and abdomen) come from the
+//! next image of the batch, of either class, so that they carry no information about the lungs inside.
 
 use super::batch::column;
 use super::draw::Variation;
 use tch::{Kind, Tensor};
 
-/// Replaces the frames of the images that have one drawn.
 pub(super) fn swap(images: &Tensor, varied: &[Variation]) -> Tensor {
     if varied.iter().all(|v| v.frame == 0.0) {
         return images.shallow_clone();
@@ -15,7 +14,7 @@ pub(super) fn swap(images: &Tensor, varied: &[Variation]) -> Tensor {
     images.where_self(&inside, &images.roll([1], [0]))
 }
 
-/// Distance of each pixel's centre to the nearest edge, as a share of that side: float32 `[1, 1, H, W]`.
+/// Distance of each pixel's centre to the nearest edge, as a share of the side, float32 `[1, 1, H, W]`.
 fn edge_distance(images: &Tensor) -> Tensor {
     let along = |side: i64| {
         let at = (Tensor::arange(side, (Kind::Float, images.device())) + 0.5) / side as f64;

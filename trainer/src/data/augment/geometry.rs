@@ -1,15 +1,13 @@
-//! Geometry: mirror, rotation, translation, magnification and stretch as one affine grid.
+//! Geometry: mirroring, rotation, translation, scaling and stretching as one affine grid.
 
 use super::batch::{column, only};
 use super::draw::Variation;
 use tch::{Kind, Tensor};
 
-/// Bilinear interpolation.
+// Values of libtorch's enums GridSamplerInterpolation and GridSamplerPadding.
 const BILINEAR: i64 = 0;
-/// What comes from outside the image is black.
 const ZEROS: i64 = 0;
 
-/// Every image that moves through its own matrix; the others keep their pixels exactly.
 pub(super) fn warp(images: Tensor, varied: &[Variation]) -> Tensor {
     let moved: Vec<[f64; 6]> = varied.iter().filter(|v| v.moves()).map(|v| v.affine).collect();
     only(images, varied, Variation::moves, |images| {
@@ -17,8 +15,8 @@ pub(super) fn warp(images: Tensor, varied: &[Variation]) -> Tensor {
     })
 }
 
-/// Where each pixel comes from, `[N, H, W, 2]` with the corners of the image at -1 and 1. libtorch's own
-/// `affine_grid_generator` gives the same by a product of matrices of 3 columns, which is slower.
+/// Input coordinates of each output pixel, `[N, H, W, 2]`, with the image edges at -1 and 1. libtorch's
+/// `affine_grid_generator` does the same with a matrix product, which is slower.
 fn grid(images: &Tensor, matrices: &[[f64; 6]]) -> Tensor {
     let (height, width) = (images.size()[2], images.size()[3]);
     let centres =

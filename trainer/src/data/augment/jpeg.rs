@@ -1,5 +1,4 @@
-//! JPEG artefacts on the device: what baseline luminance coding (ITU-T T.81) does to grey levels, without the entropy
-//! coding, which loses nothing.
+//! JPEG artefacts on the device: baseline luminance coding (ITU-T T.81) without lossless entropy coding.
 
 use super::batch::only;
 use super::draw::Variation;
@@ -14,20 +13,19 @@ const LUMINANCE: [f32; 64] = [
     112., 100., 103., 99.,
 ];
 
-/// Codes the images that have a quality; the others stay as they are.
 pub(super) fn compress(images: Tensor, varied: &[Variation]) -> Tensor {
     let qualities: Vec<u8> = varied.iter().filter_map(|v| v.jpeg_quality).collect();
     only(images, varied, |v| v.jpeg_quality.is_some(), |coded| code(coded, &qualities))
 }
 
-/// Levels `[N, 1, H, W]` through quantisation at each image's quality.
+/// Codes and decodes grey levels `[N, 1, H, W]` with one quality per image.
 pub(super) fn code(images: &Tensor, qualities: &[u8]) -> Tensor {
     let (n, height, width) = (images.size()[0], images.size()[2], images.size()[3]);
-    // Encoders complete the last blocks by repeating the edge.
+    // As encoders do, complete the last blocks by repeating the edge.
     let pad = |side: i64| (8 - side % 8) % 8;
     let padded = images.round().replication_pad2d([0, pad(width), 0, pad(height)]);
     let (rows, columns) = ((height + pad(height)) / 8, (width + pad(width)) / 8);
-    // One row a block, so that the transform of a whole batch is one matrix product.
+    // One row per block, so that the transform of a whole batch is one matrix product.
     let blocks =
         (padded - 128.0).view([n, rows, 8, columns, 8]).permute([0, 1, 3, 2, 4]).reshape([n, -1, 64]);
     let tables: Vec<f32> = qualities.iter().flat_map(|quality| table(*quality)).collect();
@@ -44,14 +42,14 @@ pub(super) fn code(images: &Tensor, qualities: &[u8]) -> Tensor {
         .clamp(0.0, 255.0)
 }
 
-/// The table at a quality from 1 to 100, scaled as the Independent JPEG Group's library does.
+/// The quantisation table at a quality from 1 to 100, scaled as in libjpeg.
 fn table(quality: u8) -> [f32; 64] {
     let quality = f32::from(quality);
     let scale = if quality < 50.0 { 5000.0 / quality } else { 200.0 - 2.0 * quality };
     LUMINANCE.map(|step| ((step * scale.floor() + 50.0) / 100.0).floor().clamp(1.0, 255.0))
 }
 
-/// The orthonormal DCT-II of an 8x8 block as a `[64, 64]` matrix: the Kronecker product of the 8-point transform with itself.
+/// The orthonormal DCT-II of an 8x8 block as a `[64, 64]` matrix.
 fn cosine_transform() -> Tensor {
     let along = |k: usize, x: usize| {
         let scale = if k == 0 { (1.0f64 / 8.0).sqrt() } else { 0.5 };

@@ -1,12 +1,12 @@
-//! Marks over the image: rectangles that hide corners and edges, and letters like those that technicians burn in. They
-//! fall on both classes alike, so that a network cannot live by them.
+//! Marks over the image: rectangles in the corners, and letters like burned-in side markers. Both classes get
+//! them alike, so that a network does not learn from such marks.
 
 use super::draw::{Marks, Variation, generator};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use tch::{Kind, Tensor};
 
-/// Letters of side markers and of the words beside them, five columns by seven rows, one row a byte.
+/// Letters of side markers, five columns by seven rows, one byte per row.
 const GLYPHS: [[u8; 7]; 8] = [
     [0b11110, 0b10001, 0b10001, 0b11110, 0b10100, 0b10010, 0b10001], // R
     [0b10000, 0b10000, 0b10000, 0b10000, 0b10000, 0b10000, 0b11111], // L
@@ -18,13 +18,13 @@ const GLYPHS: [[u8; 7]; 8] = [
     [0b11111, 0b00100, 0b00100, 0b00100, 0b00100, 0b00100, 0b00100], // T
 ];
 
-/// Lays levels (first channel of `overlay`) over the images where the mask (second channel) says so.
+/// Replaces pixels by the levels in channel 0 of `overlay` where its mask in channel 1 is set.
 pub(super) fn lay(images: &Tensor, overlay: &Tensor) -> Tensor {
     let levels = overlay.narrow(1, 0, 1).to_kind(Kind::Float);
     levels.where_self(&overlay.narrow(1, 1, 1).gt(0), images)
 }
 
-/// An area of one image.
+/// Level and mask planes of one image.
 struct Canvas<'a> {
     levels: &'a mut [u8],
     mask: &'a mut [u8],
@@ -41,7 +41,7 @@ impl Canvas<'_> {
     }
 }
 
-/// Paints every image's marks: levels and mask, a plane of one byte a pixel each; none where no image has any.
+/// Level and mask planes of every image, one byte per pixel; none if no image has marks.
 pub(super) fn paint(varied: &[Variation], (width, height): (u32, u32)) -> Option<Vec<u8>> {
     if !varied.iter().any(|v| v.marks.rectangles || v.marks.letters > 0) {
         return None;
@@ -69,7 +69,7 @@ fn paint_marks(marks: &Marks, canvas: &mut Canvas) {
     }
 }
 
-/// Within an eighth of a corner, of one grey or of noise.
+/// A rectangle near a corner, inset by at most an eighth of the side, of one grey level or of noise.
 fn paint_rectangle(canvas: &mut Canvas, corner: u32, largest_side: u32, rng: &mut ChaCha8Rng) {
     let mut side = |whole: u32| (whole * rng.random_range(30..=largest_side.max(31)) / 1000).max(1);
     let (across, down) = (side(canvas.width), side(canvas.height));

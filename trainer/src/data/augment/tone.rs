@@ -1,13 +1,12 @@
-//! Exposure: gamma, contrast about mid grey, brightness.
+//! Exposure: gamma, contrast and brightness.
 
 use super::batch::column;
 use super::draw::Variation;
 use tch::Tensor;
 
-/// Grey level about which contrast turns, as a share of white.
+/// Grey level that a change of contrast leaves as it is, as a share of white.
 const MID_GREY: f64 = 0.5;
 
-/// Grey levels in, grey levels out, clamped to 0 to 255.
 pub(super) fn expose(images: &Tensor, varied: &[Variation]) -> Tensor {
     let gamma = column(images, varied.iter().map(|v| v.tone.gamma));
     let contrast = column(images, varied.iter().map(|v| v.tone.contrast * 255.0));

@@ -1,15 +1,13 @@
-//! Images of one dataset: counts, properties, statistics by class, artefacts, and single properties that tell
-//! the class.
+//! Properties, statistics and artefacts by class, and shortcuts: single properties that predict the class.
 
 use crate::config::Config;
-use crate::data::count::{CountTable, count};
+use crate::data::count::{CountTable, count, listed};
 use crate::data::entry::{Entry, OfficialSplit};
 use crate::data::index::Index;
+use crate::data::screening::confounders::measured_auc;
 use crate::data::screening::survey::{Facts, Survey};
 use crate::progress::say;
 use anyhow::{Context, Result};
-use cxr::analysis::scoring::bootstrap::interval95;
-use cxr::analysis::scoring::roc::auc;
 use cxr::analysis::summary::Summary;
 use cxr::analysis::texture::Texture;
 use cxr::bundle::Measured;
@@ -19,26 +17,20 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-/// Resamples of the patients for a shortcut's interval. Two digits suffice, and there are some twenty
-/// shortcuts.
-const RESAMPLES: usize = 200;
-
-/// Results on the images of one dataset.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Examined {
     /// Number of usable images.
     pub n: usize,
-    /// Images and patients by published split and class folder, unusable ones included.
+    /// By published split and class folder, including unusable images.
     pub counts: CountTable<String>,
-    /// By class folder, over all splits.
+    /// By class folder, in all splits.
     pub properties: BTreeMap<String, Properties>,
-    /// Intensity, edges and texture by class folder and name (`cxr::statistics`, `cxr::analysis::texture`), without the
-    /// published test split.
+    /// By class folder and name (`cxr::statistics`, `cxr::analysis::texture`), without the test split.
     pub statistics: BTreeMap<String, BTreeMap<String, Summary>>,
     /// Artefacts by class folder, without the published test split.
     pub artefacts: BTreeMap<String, ArtefactCounts>,
-    /// How well single properties tell the label, without the published test split, best first.
+    /// By descending AUC, without the published test split.
     pub shortcuts: Vec<Shortcut>,
 }
 
@@ -46,17 +38,14 @@ pub struct Examined {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Properties {
-    /// Pixels.
     pub width: Summary,
-    /// Pixels.
     pub height: Summary,
     /// The smaller of width and height.
     pub short_side: Summary,
     /// Width over height.
     pub aspect_ratio: Summary,
-    /// File size.
+    /// File size in bytes.
     pub bytes: Summary,
-    /// Number of different image sizes.
     pub n_sizes: usize,
     /// Images by file format.
     pub formats: BTreeMap<String, usize>,
@@ -70,38 +59,33 @@ pub struct Properties {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ArtefactCounts {
-    /// Examined images.
     pub n: usize,
     /// Images with a black or white margin of at least 2 % of a side.
     pub bordered: usize,
     /// Images with letter-like marks: candidates for burned-in text.
     pub marked: usize,
-    /// Nearly all dark, nearly all bright, clipped or without contrast.
+    /// Almost all dark, almost all bright, clipped or without contrast.
     pub extreme_exposure: usize,
 }
 
-/// How well one property alone tells the label.
+/// How well one property alone predicts the label.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Shortcut {
     pub property: String,
-    /// Area under the ROC curve with the property as the score of the positive class. Below 0.5, positives
-    /// have less of it.
+    /// With the property as the score. Below 0.5, positives have less of it.
     pub auc: Measured,
-    /// Median of the negatives.
     pub negative_median: f64,
-    /// Median of the positives.
     pub positive_median: f64,
 }
 
 impl Shortcut {
-    /// Area under the ROC curve in the direction in which it is at least 0.5.
+    /// The AUC in the direction in which it is at least 0.5.
     pub fn strength(&self) -> Measured {
         let Measured { value, ci95: [low, high], n } = self.auc;
         if value < 0.5 { Measured { value: 1.0 - value, ci95: [1.0 - high, 1.0 - low], n } } else { self.auc }
     }
 
-    /// The label that has more of the property.
     pub fn direction(&self) -> &'static str {
         if self.auc.value < 0.5 { "more in negatives" } else { "more in positives" }
     }
@@ -114,45 +98,28 @@ impl fmt::Display for Shortcut {
     }
 }
 
-/// As in "png 110, jpeg 3".
-fn counted(found: &BTreeMap<String, usize>) -> String {
-    let texts: Vec<String> = found.iter().map(|(what, n)| format!("{what} {n}")).collect();
-    texts.join(", ")
-}
-
 type Seen<'a> = (&'a Entry, &'a Facts);
 
 impl Examined {
-    /// # Errors
-    /// If a class has no usable image outside the published test split.
     pub fn of(index: &Index, survey: &Survey, config: &Config) -> Result<Self> {
-        let seen: Vec<Seen> = index
-            .entries
-            .iter()
-            .zip(&survey.facts)
-            .filter_map(|(entry, facts)| facts.as_ref().map(|facts| (entry, facts)))
-            .collect();
+        let images = index.entries.iter().zip(&survey.facts);
+        let seen: Vec<Seen> = images.filter_map(|(entry, facts)| Some((entry, facts.as_ref()?))).collect();
         let mut all: BTreeMap<String, Vec<Seen>> = BTreeMap::new();
         for one in &seen {
-            all.entry(one.0.class().to_owned()).or_default().push(*one);
+            all.entry(one.0.class.clone()).or_default().push(*one);
         }
         let known: Vec<Seen> =
             seen.iter().filter(|(entry, _)| entry.split != OfficialSplit::Test).copied().collect();
-        let mut statistics = BTreeMap::new();
-        let mut artefacts = BTreeMap::new();
-        for class in all.keys() {
-            let of_class: Vec<Seen> =
-                known.iter().filter(|(entry, _)| entry.class() == class).copied().collect();
-            statistics.insert(class.clone(), summaries(&of_class));
-            artefacts.insert(class.clone(), screens(&of_class));
-        }
+        let of_class = |class: &String| -> Vec<Seen> {
+            known.iter().filter(|(entry, _)| entry.class == *class).copied().collect()
+        };
         let properties = all.iter().map(|(class, seen)| Ok((class.clone(), properties(seen)?)));
         Ok(Self {
             n: seen.len(),
             counts: count(index.entries.iter().map(|entry| (entry.split.name().to_owned(), entry))),
             properties: properties.collect::<Result<_>>()?,
-            statistics,
-            artefacts,
+            statistics: all.keys().map(|class| (class.clone(), summaries(&of_class(class)))).collect(),
+            artefacts: all.keys().map(|class| (class.clone(), screens(&of_class(class)))).collect(),
             shortcuts: shortcuts(&known, config.seed)?,
         })
     }
@@ -161,27 +128,27 @@ impl Examined {
     pub fn report(&self, what: &str) {
         for (class, p) in &self.properties {
             say(format!(
-                "{what}, {class}: {} x {} pixels in the median, {} sizes, aspect ratio {:.2} [{:.2}, {:.2}]; files: {}; colours: {}",
+                "{what}, {class}: median {} x {} pixels, {} sizes, aspect ratio {:.2} [{:.2}, {:.2}]; files: {}; colours: {}",
                 p.width.median,
                 p.height.median,
                 p.n_sizes,
                 p.aspect_ratio.median,
                 p.aspect_ratio.min,
                 p.aspect_ratio.max,
-                counted(&p.formats),
-                counted(&p.colours)
+                listed(&p.formats),
+                listed(&p.colours)
             ));
         }
         for (class, a) in &self.artefacts {
             say(format!(
-                "{what}, {class}: {} of {} bordered, {} with letter-like marks, {} exposed extremely",
+                "{what}, {class}: {} of {} bordered, {} with letter-like marks, {} with extreme exposure",
                 a.bordered, a.n, a.marked, a.extreme_exposure
             ));
         }
-        // An interval that contains 0.5 tells nothing.
+        // Skip shortcuts whose interval contains 0.5.
         for shortcut in self.shortcuts.iter().filter(|one| one.strength().ci95[0] > 0.5).take(4) {
             say(format!(
-                "{what}: one property alone tells the class: {shortcut}; medians {:.4} and {:.4}",
+                "{what}: one property alone predicts the class: {shortcut}; medians {:.4} and {:.4}",
                 shortcut.negative_median, shortcut.positive_median
             ));
         }
@@ -193,17 +160,6 @@ fn properties(seen: &[Seen]) -> Result<Properties> {
         let values: Vec<f64> = seen.iter().map(|(_, facts)| of(facts)).collect();
         Summary::of(&values).context("a class without a usable image")
     };
-    let tally = |of: fn(&Facts) -> &'static str| {
-        let mut counts: BTreeMap<String, usize> = BTreeMap::new();
-        for (_, facts) in seen {
-            *counts.entry(of(facts).to_owned()).or_default() += 1;
-        }
-        counts
-    };
-    let mut bits: BTreeMap<u8, usize> = BTreeMap::new();
-    for (_, facts) in seen {
-        *bits.entry(facts.bits).or_default() += 1;
-    }
     Ok(Properties {
         width: summary(|f| f64::from(f.width))?,
         height: summary(|f| f64::from(f.height))?,
@@ -211,25 +167,32 @@ fn properties(seen: &[Seen]) -> Result<Properties> {
         aspect_ratio: summary(|f| f.statistics.aspect_ratio)?,
         bytes: summary(|f| f.bytes as f64)?,
         n_sizes: seen.iter().map(|(_, f)| (f.width, f.height)).collect::<BTreeSet<_>>().len(),
-        formats: tally(|f| f.format.name()),
-        colours: tally(|f| f.colour.name()),
-        bits,
+        formats: tally(seen, |f| f.format.name().to_owned()),
+        colours: tally(seen, |f| f.colour.name().to_owned()),
+        bits: tally(seen, |f| f.bits),
     })
 }
 
-/// Names of [`figures`].
+fn tally<K: Ord>(seen: &[Seen], of: fn(&Facts) -> K) -> BTreeMap<K, usize> {
+    let mut counts = BTreeMap::new();
+    for (_, facts) in seen {
+        *counts.entry(of(facts)).or_default() += 1;
+    }
+    counts
+}
+
+/// Names of [`statistics`].
 fn names() -> impl Iterator<Item = &'static str> {
     ImageStatistics::NAMES.into_iter().chain(Texture::NAMES)
 }
 
-/// Intensity, edges and texture of one image.
-fn figures(facts: &Facts) -> impl Iterator<Item = f64> {
+fn statistics(facts: &Facts) -> impl Iterator<Item = f64> {
     facts.statistics.values().into_iter().chain(facts.texture.values())
 }
 
 fn summaries(seen: &[Seen]) -> BTreeMap<String, Summary> {
     let summary = |(at, name): (usize, &str)| {
-        let values: Vec<f64> = seen.iter().filter_map(|(_, facts)| figures(facts).nth(at)).collect();
+        let values: Vec<f64> = seen.iter().filter_map(|(_, facts)| statistics(facts).nth(at)).collect();
         Some((name.to_owned(), Summary::of(&values)?))
     };
     names().enumerate().filter_map(summary).collect()
@@ -255,49 +218,30 @@ fn shortcuts(seen: &[Seen], seed: u64) -> Result<Vec<Shortcut>> {
         ("marks", |f| f.artefacts.marks as f64),
     ];
     let of_image = names().enumerate().map(|(at, name)| {
-        (name, seen.iter().filter_map(|(_, facts)| figures(facts).nth(at)).collect::<Vec<f64>>())
+        (name, seen.iter().filter_map(|(_, facts)| statistics(facts).nth(at)).collect::<Vec<f64>>())
     });
     let of_file =
         stored.into_iter().map(|(name, of)| (name, seen.iter().map(|(_, facts)| of(facts)).collect()));
-    let positive: Vec<bool> = seen.iter().map(|(entry, _)| entry.positive).collect();
-    let mut numbers = BTreeMap::new();
-    let patients: Vec<usize> = seen
-        .iter()
-        .map(|(entry, _)| {
-            let next = numbers.len();
-            *numbers.entry(entry.patient.as_str()).or_insert(next)
-        })
-        .collect();
+    let entries: Vec<&Entry> = seen.iter().map(|(entry, _)| *entry).collect();
     let mut shortcuts = of_image
         .chain(of_file)
-        .map(|(name, values)| shortcut(name, &values, &positive, &patients, seed))
+        .map(|(name, values)| shortcut(name, &values, &entries, seed))
         .collect::<Result<Vec<_>>>()?;
     shortcuts.sort_by(|a, b| b.strength().value.total_cmp(&a.strength().value));
     Ok(shortcuts)
 }
 
-fn shortcut(
-    name: &str,
-    values: &[f64],
-    positive: &[bool],
-    patients: &[usize],
-    seed: u64,
-) -> Result<Shortcut> {
-    let of = |images: &[usize]| {
-        let v: Vec<f64> = images.iter().map(|i| values[*i]).collect();
-        let y: Vec<bool> = images.iter().map(|i| positive[*i]).collect();
-        auc(&v, &y)
-    };
-    let value = auc(values, positive).context("a class has no usable image outside the test split")?;
-    let ci95 = interval95(patients, RESAMPLES, seed, of).context("too few patients for an interval")?;
+fn shortcut(name: &str, values: &[f64], entries: &[&Entry], seed: u64) -> Result<Shortcut> {
+    let auc = measured_auc(values, entries, seed)
+        .context("too few patients or only one class with usable images outside of the test split")?;
     let median = |label: bool| {
-        let of_label: Vec<f64> =
-            values.iter().zip(positive).filter(|(_, y)| **y == label).map(|(v, _)| *v).collect();
+        let of_label = values.iter().zip(entries).filter(|(_, entry)| entry.positive == label);
+        let of_label: Vec<f64> = of_label.map(|(value, _)| *value).collect();
         Summary::of(&of_label).map_or(f64::NAN, |summary| summary.median)
     };
     Ok(Shortcut {
         property: name.to_owned(),
-        auc: Measured { value, ci95, n: values.len() },
+        auc,
         negative_median: median(false),
         positive_median: median(true),
     })

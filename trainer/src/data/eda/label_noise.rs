@@ -1,6 +1,6 @@
 //! Label noise by confident learning (Northcutt et al. 2021). The probabilities come from a logistic
-//! regression, cross-validated by patient, on the features of a network that was not trained on these labels.
-//! The published test split is left out.
+//! regression, cross-validated by patient, on features of a network that was not trained on these labels. The
+//! published test split is left out.
 
 use crate::config::Config;
 use crate::data::entry::{Entry, OfficialSplit};
@@ -23,23 +23,18 @@ use std::collections::BTreeMap;
 use tch::{Device, Kind, Tensor};
 
 const BATCH: usize = 64;
-/// Largest number of principal components of the features. With as many as images, the classifier would
-/// overfit.
+/// Largest number of principal components, to limit overfitting.
 const COMPONENTS: i64 = 256;
 
-/// Results of confident learning. Classes are negative, positive.
+/// Arrays are negative, positive.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LabelNoise {
-    /// Description of the features.
     pub features: String,
-    /// Number of images.
     pub n: usize,
-    /// Folds of the cross-validation.
     pub folds: usize,
-    /// Area under the ROC curve of the cross-validated scores, which bounds what the method can find.
     pub auc: f64,
-    /// Mean log loss of the cross-validated probabilities, in nats.
+    /// Mean log loss in nats.
     pub log_loss: f64,
     /// See [`ConfidentLearning::thresholds`].
     pub thresholds: [f64; 2],
@@ -49,7 +44,7 @@ pub struct LabelNoise {
     pub joint: [[f64; 2]; 2],
     /// See [`ConfidentLearning::noise_rates`].
     pub noise_rates: [f64; 2],
-    /// Images whose label the scores contradict, the worst first.
+    /// Worst first.
     pub suspects: Vec<LabelSuspect>,
 }
 
@@ -57,32 +52,29 @@ pub struct LabelNoise {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LabelSuspect {
-    /// Path below the dataset.
     pub path: String,
-    /// Its label.
     pub positive: bool,
-    /// Cross-validated probability of its own label.
+    /// Cross-validated probability of the label.
     pub self_confidence: f64,
 }
 
-/// Cross-validated probabilities with their labels.
 #[derive(Debug)]
 pub struct Scored {
-    /// Of the positive class.
+    /// Cross-validated, of the positive class.
     pub probabilities: Vec<f64>,
     pub positive: Vec<bool>,
 }
 
-/// Scores every usable image outside of the published test split, and looks for wrong labels.
+/// Scores every usable image outside of the published test split and finds suspect labels.
 pub fn measure(
     config: &Config,
     index: &Index,
     unreadable: &BTreeMap<String, String>,
     device: Device,
 ) -> Result<(LabelNoise, Scored)> {
-    let is_judged =
+    let is_scored =
         |entry: &&Entry| entry.split != OfficialSplit::Test && !unreadable.contains_key(&entry.path);
-    let entries: Vec<Entry> = index.entries.iter().filter(is_judged).cloned().collect();
+    let entries: Vec<Entry> = index.entries.iter().filter(is_scored).cloned().collect();
     let (features, embeddings) = embeddings(config, index, &entries, device)?;
     let fold_of = folds(&entries, config.audit.label_folds, config.seed);
     let positive: Vec<bool> = entries.iter().map(|entry| entry.positive).collect();
@@ -110,7 +102,7 @@ pub fn measure(
     Ok((noise, Scored { probabilities, positive }))
 }
 
-/// Pooled features of the backbone, float64 `[n, D]`, and their description.
+/// Description of the network, and its pooled features, float64 `[n, D]`.
 fn embeddings(config: &Config, index: &Index, entries: &[Entry], device: Device) -> Result<(String, Tensor)> {
     tch::manual_seed(config.seed as i64);
     let model = &config.model;
@@ -126,7 +118,7 @@ fn embeddings(config: &Config, index: &Index, entries: &[Entry], device: Device)
     let meter = Meter::new("features for the label noise", entries.len());
     let mut batches = Vec::new();
     for entries in entries.chunks(BATCH) {
-        let pixels = parallel(entries, &meter, |entry| -> Result<Vec<u8>> {
+        let pixels = parallel(entries, meter.bar(), |_, entry| -> Result<Vec<u8>> {
             let input = read(index, entry).and_then(|bytes| recipe.prepare(&bytes));
             Ok(input.with_context(|| entry.path.clone())?.pixels().to_vec())
         })?;
@@ -139,7 +131,7 @@ fn embeddings(config: &Config, index: &Index, entries: &[Entry], device: Device)
     Ok((features, Tensor::cat(&batches, 0)))
 }
 
-/// A fold for every entry: groups stay together, labels are spread evenly.
+/// The fold of every entry. Groups stay together, and both labels are spread evenly.
 fn folds(entries: &[Entry], n_folds: usize, seed: u64) -> Vec<usize> {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let (mut negative, mut positive): (Vec<_>, Vec<_>) =
@@ -157,7 +149,7 @@ fn folds(entries: &[Entry], n_folds: usize, seed: u64) -> Vec<usize> {
     entries.iter().map(|entry| fold_of.get(&entry.path).copied().unwrap_or_default()).collect()
 }
 
-/// The leading principal components, `[n, k]`, of all images: no label is used.
+/// The leading principal components `[n, k]` of all images.
 fn principal_components(features: &Tensor) -> Result<Tensor> {
     let centred = features - features.mean_dim([0i64].as_slice(), true, Kind::Double);
     let (n, d) = (centred.size()[0], centred.size()[1]);
@@ -199,7 +191,6 @@ fn cross_validate(
 }
 
 impl LabelNoise {
-    /// Prints the noise rates and the worst suspects.
     pub fn report(&self) {
         say(format!(
             "label noise ({} images, {}, cross-validated AUC {:.4}, log loss {:.4}): {:.2} % of the negative and {:.2} % of the positive labels, {} suspects",

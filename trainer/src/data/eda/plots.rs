@@ -1,4 +1,4 @@
-//! The figures of the data analysis: distributions by class.
+//! Charts of the data analysis: distributions by class.
 
 use super::examined::Examined;
 use super::label_noise::{LabelNoise, Scored};
@@ -10,12 +10,12 @@ use anyhow::Result;
 use std::collections::{BTreeMap, BTreeSet};
 
 const BINS: usize = 40;
-/// Bins of a property with few values, whose bars stand side by side.
+/// Bins of the sizes, whose bars stand side by side.
 const FEW_BINS: usize = 12;
 
 type Of = fn(&Facts) -> f64;
 
-/// All figures of the images, by file name.
+/// All charts by file name.
 pub fn images(index: &Index, survey: &Survey, examined: &Examined) -> Result<Vec<(String, String)>> {
     let intensity: [(&str, Of); 3] = [
         ("mean level", |f| f.statistics.mean),
@@ -44,13 +44,13 @@ pub fn sizes(index: &Index, survey: &Survey) -> Result<String> {
     by_class(index, survey, true, &sizes)
 }
 
-/// One histogram per property, one series per class. Sizes are bars side by side, because many images share
-/// one size and outlines would cover each other; other properties are outlines.
+/// One histogram per property, one series per class. Sizes are bars side by side, because many images have
+/// the same size and outlines would cover each other.
 fn by_class(index: &Index, survey: &Survey, sizes: bool, of: &[(&str, Of)]) -> Result<String> {
     let mut classes: BTreeMap<&str, Vec<&Facts>> = BTreeMap::new();
     for (entry, facts) in index.entries.iter().zip(&survey.facts) {
         if let Some(facts) = facts.as_ref().filter(|_| sizes || entry.split != OfficialSplit::Test) {
-            classes.entry(entry.class()).or_default().push(facts);
+            classes.entry(entry.class.as_str()).or_default().push(facts);
         }
     }
     let panels: Vec<_> = of
@@ -80,17 +80,15 @@ fn by_class(index: &Index, survey: &Survey, sizes: bool, of: &[(&str, Of)]) -> R
     charts(&panels)
 }
 
-/// The bars of class number `at` of `n`, at their position in each bin.
+/// Turns outlines into the bars of class `at` of `n`.
 fn beside(histogram: Series, at: usize, n: usize) -> Series {
     let Form::Steps(bin) = histogram.form else { return histogram };
-    // A tenth of the bin stays free.
     let width = 0.9 * bin / n.max(1) as f64;
     let points = histogram.points.iter().map(|(left, share)| (left + at as f64 * width, *share));
     Series::new(histogram.name, points.collect(), Form::Bars(width))
 }
 
 fn counts(examined: &Examined) -> Result<String> {
-    // Train, val, test rather than alphabetical order.
     let published = ["train", "val", "test", "none"];
     let splits: Vec<&str> =
         published.into_iter().filter(|split| examined.counts.contains_key(*split)).collect();

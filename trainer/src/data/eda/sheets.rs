@@ -15,21 +15,19 @@ const COLUMNS: u32 = 6;
 /// Largest number of tiles on a sheet.
 const TILES: usize = 36;
 
-/// The worst label suspects, row by row in the order of `eda.json`, with the label and its
-/// cross-validated probability below each; none without suspects.
+/// The worst label suspects with the cross-validated probability of their label; none without suspects.
 pub fn suspects(index: &Index, config: &Config, noise: &LabelNoise) -> Result<Option<Vec<u8>>> {
     sheet(
         index,
         config,
         noise.suspects.iter().map(|suspect| {
-            let called = if suspect.positive { "positive" } else { "negative" };
-            (suspect.path.as_str(), format!("{called}, own label {:.3}", suspect.self_confidence))
+            let label = if suspect.positive { "positive" } else { "negative" };
+            (suspect.path.as_str(), format!("{label}, own label {:.3}", suspect.self_confidence))
         }),
     )
 }
 
-/// Near duplicates in pairs, and images with letter-like marks, borders or extreme exposure, by file name,
-/// without the published test split.
+/// By file name: near duplicates, marks, borders, extreme exposure; the last three without the test split.
 pub fn findings(
     index: &Index,
     survey: &Survey,
@@ -41,11 +39,11 @@ pub fn findings(
     });
     let flagged = |of: fn(&Facts) -> bool| {
         let seen = index.entries.iter().zip(&survey.facts);
-        let paths: Vec<(&str, String)> = seen
-            .filter(|(entry, facts)| entry.split != OfficialSplit::Test && facts.as_ref().is_some_and(of))
-            .map(|(entry, _)| (entry.path.as_str(), entry.class().to_owned()))
-            .collect();
-        // Evenly over the dataset instead of its first patients.
+        let flagged = seen
+            .filter(|(entry, facts)| entry.split != OfficialSplit::Test && facts.as_ref().is_some_and(of));
+        let paths: Vec<(&str, String)> =
+            flagged.map(|(entry, _)| (entry.path.as_str(), entry.class.clone())).collect();
+        // Spread over the dataset instead of its first patients.
         let step = paths.len().div_ceil(TILES).max(1);
         paths.into_iter().step_by(step).collect::<Vec<_>>()
     };
@@ -58,7 +56,7 @@ pub fn findings(
     Ok(sheets.into_iter().filter_map(|(name, sheet)| sheet.map(|sheet| (name, sheet))).collect())
 }
 
-/// Tiles with their position, their name and their caption.
+/// The first [`TILES`] images, numbered, each with its caption and name.
 fn sheet<'a>(
     index: &Index,
     config: &Config,
@@ -70,11 +68,11 @@ fn sheet<'a>(
         ..PreprocessSpec::default()
     };
     let recipe = Recipe { acceptance: config.acceptance, preprocess };
-    let tile = |(number, (path, said)): (usize, (&str, String))| -> Result<contact_sheet::Tile> {
+    let tile = |(number, (path, caption)): (usize, (&str, String))| -> Result<contact_sheet::Tile> {
         let bytes = std::fs::read(index.root.join(path)).with_context(|| path.to_owned())?;
         let pixels = recipe.prepare(&bytes).with_context(|| path.to_owned())?.pixels().to_vec();
         let name = path.rsplit('/').next().unwrap_or(path);
-        Ok(contact_sheet::Tile { pixels, label: [format!("{number}. {said}"), name.to_owned()] })
+        Ok(contact_sheet::Tile { pixels, label: [format!("{number}. {caption}"), name.to_owned()] })
     };
     let tiles = (1..).zip(images.take(TILES)).map(tile).collect::<Result<Vec<_>>>()?;
     Ok(contact_sheet::png(&tiles, COLUMNS))

@@ -1,5 +1,5 @@
-//! Confounders: what the table says of an image, or how its file is stored, where that alone tells the class. A network learns it in
-//! place of the finding. The published test split takes no part.
+//! Confounders: columns of the table or properties of the files that predict the class by themselves. A
+//! network can learn them instead of the finding. The published test split is left out.
 
 use super::survey::{Facts, Survey};
 use crate::data::columns::Column;
@@ -11,62 +11,47 @@ use cxr::bundle::Measured;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Resamples of the patients behind an interval.
+/// Bootstrap resamples of the patients for an interval. Two digits suffice.
 const RESAMPLES: usize = 200;
-/// Parts of the patients: the score of an image comes from the other parts.
-const PARTS: usize = 5;
-/// Groups in which a number is sorted by size.
+const FOLDS: usize = 5;
 const BINS: usize = 8;
-/// Lower bound of the area under the curve from which a property counts as one that tells the class.
-const TELLING: f64 = 0.7;
-/// A value of the table that only one class has is told where chance would do so less often than this.
+/// Lower bound of the AUC's interval from which a property counts as a confounder.
+const MIN_AUC: f64 = 0.7;
+/// Probability by chance below which a value that only one class has is reported.
 const CHANCE: f64 = 0.001;
-/// Groups that one line names.
 const NAMED: usize = 8;
 
-/// How well one property tells the class.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Confounder {
-    /// The property.
     pub property: String,
-    /// Where it is from.
     pub source: Source,
-    /// Area under the curve of the share of positives among other patients' images with the same value.
+    /// AUC of the cross-validated share of positives among images with the same value.
     pub auc: Measured,
-    /// Images by value.
     pub groups: BTreeMap<String, ByClass>,
 }
 
-/// Where a property is from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Source {
-    /// A column of the table.
     Table,
-    /// The file.
     File,
 }
 
-/// Images by label.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ByClass {
-    /// Of a negative class.
     pub negative: usize,
-    /// Of a positive class.
     pub positive: usize,
 }
 
 impl Confounder {
-    /// Whether it tells the class, beyond what chance would.
-    pub fn tells(&self) -> bool {
-        self.auc.ci95[0] >= TELLING
+    pub fn is_confounder(&self) -> bool {
+        self.auc.ci95[0] >= MIN_AUC
     }
 
-    /// Values of the table that only images of one class have, more often than chance would have it: whoever sees such a value knows the
-    /// class, although the property as a whole may tell little.
-    pub fn one_class(&self) -> Vec<OneClass<'_>> {
+    /// Values of the table in one class only, beyond chance, even if the AUC of the property is low.
+    pub fn one_class(&self) -> Vec<String> {
         if self.source != Source::Table {
             return Vec::new();
         }
@@ -79,13 +64,12 @@ impl Confounder {
                 (n, 0) => (negative / all, n, "negative"),
                 _ => return None,
             };
-            (share.powi(i32::try_from(n).unwrap_or(i32::MAX)) < CHANCE).then(|| (value.clone(), n, class))
+            (share.powi(i32::try_from(n).unwrap_or(i32::MAX)) < CHANCE)
+                .then(|| format!("all {n} images of {} {value} are {class}", self.property))
         };
-        let found = self.groups.iter().filter_map(only);
-        found.map(|(value, n, class)| OneClass { property: &self.property, value, n, class }).collect()
+        self.groups.iter().filter_map(only).collect()
     }
 
-    /// One line for people.
     pub fn line(&self) -> String {
         let [low, high] = self.auc.ci95;
         let group = |(value, n): (&String, &ByClass)| {
@@ -100,7 +84,7 @@ impl Confounder {
             Source::File => "property of the files",
         };
         format!(
-            "{} ({what}) alone tells the class with AUC {:.3} [{low:.3}, {high:.3}]; positive: {}",
+            "{} ({what}) alone predicts the class with AUC {:.3} [{low:.3}, {high:.3}]; positive: {}",
             self.property,
             self.auc.value,
             groups.join(", ")
@@ -108,45 +92,21 @@ impl Confounder {
     }
 }
 
-/// A value that only one class has.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OneClass<'a> {
-    /// The property.
-    pub property: &'a str,
-    /// Its value.
-    pub value: String,
-    /// Images with it.
-    pub n: usize,
-    /// Their class.
-    pub class: &'static str,
-}
-
-impl std::fmt::Display for OneClass<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "all {} images of {} {} are {}", self.n, self.property, self.value, self.class)
-    }
-}
-
-/// What to print: those that tell the class, and what to do about them.
 pub fn lines(found: &[Confounder]) -> Vec<String> {
     let mut lines: Vec<String> =
-        found.iter().filter(|one| one.tells()).map(|one| format!("  {}", one.line())).collect();
+        found.iter().filter(|one| one.is_confounder()).map(|one| format!("  {}", one.line())).collect();
     lines.extend(found.iter().flat_map(Confounder::one_class).map(|one| format!("  {one}")));
     if !lines.is_empty() {
-        lines.insert(0, "CONFOUNDED: a network can learn this in place of the finding; collect both classes alike, or test it on data where it differs:".to_owned());
+        lines.insert(0, "CONFOUNDED: a network can learn this instead of the finding; collect both classes in the same way, or test on data where it differs:".to_owned());
     }
     lines
 }
 
-/// Every property that has several values, the most telling first.
+/// All properties with several values, by descending AUC.
 pub fn find(index: &Index, survey: &Survey, seed: u64) -> Vec<Confounder> {
-    let known: Vec<(&Entry, Option<&Facts>)> = index
-        .entries
-        .iter()
-        .zip(&survey.facts)
-        .map(|(entry, facts)| (entry, facts.as_ref()))
-        .filter(|(entry, _)| entry.split != OfficialSplit::Test)
-        .collect();
+    let images = index.entries.iter().zip(&survey.facts);
+    let known = images.filter(|(entry, _)| entry.split != OfficialSplit::Test);
+    let known: Vec<(&Entry, Option<&Facts>)> = known.map(|(entry, facts)| (entry, facts.as_ref())).collect();
     let of_table = Column::ALL.into_iter().map(|column| {
         let values = known.iter().map(|(entry, _)| entry.columns.get(&column).cloned()).collect();
         (column.property(), Source::Table, values)
@@ -178,7 +138,7 @@ fn ending(entry: &Entry) -> String {
     entry.file_name().rsplit_once('.').map_or_else(|| "none".to_owned(), |(_, ending)| ending.to_lowercase())
 }
 
-/// Values as groups of about the same size; the same value is never in two of them.
+/// Quantile bins; equal values are in the same bin.
 fn binned(values: &[Option<f64>]) -> Vec<Option<String>> {
     let mut sorted: Vec<f64> = values.iter().flatten().copied().collect();
     sorted.sort_by(f64::total_cmp);
@@ -196,7 +156,6 @@ fn binned(values: &[Option<f64>]) -> Vec<Option<String>> {
     values.iter().map(|value| value.map(bin)).collect()
 }
 
-/// A number with the digits that tell it from its neighbours.
 fn short(value: f64) -> String {
     if value.fract() == 0.0 { format!("{value:.0}") } else { format!("{value:.3}") }
 }
@@ -208,11 +167,9 @@ fn measured(
     values: &[Option<String>],
     seed: u64,
 ) -> Option<Confounder> {
-    let images: Vec<(&Entry, &str)> = known
-        .iter()
-        .zip(values)
-        .filter_map(|((entry, _), value)| Some((*entry, value.as_deref()?)))
-        .collect();
+    let images = known.iter().zip(values);
+    let images: Vec<(&Entry, &str)> =
+        images.filter_map(|((entry, _), value)| Some((*entry, value.as_deref()?))).collect();
     let mut groups: BTreeMap<String, ByClass> = BTreeMap::new();
     for (entry, value) in &images {
         let of_value = groups.entry((*value).to_owned()).or_default();
@@ -221,50 +178,54 @@ fn measured(
     if groups.len() < 2 {
         return None;
     }
-    let patients = numbered(&images);
-    let positive: Vec<bool> = images.iter().map(|(entry, _)| entry.positive).collect();
-    let scores = scores(&images, &patients);
-    let of = |images: &[usize]| {
-        let s: Vec<f64> = images.iter().map(|i| scores[*i]).collect();
-        let y: Vec<bool> = images.iter().map(|i| positive[*i]).collect();
-        auc(&s, &y)
-    };
-    let (value, ci95) = (auc(&scores, &positive)?, interval95(&patients, RESAMPLES, seed, of)?);
-    let auc = Measured { value, ci95, n: images.len() };
+    let entries: Vec<&Entry> = images.iter().map(|(entry, _)| *entry).collect();
+    let patients = patient_numbers(&entries);
+    let auc = measured_auc(&scores(&images, &patients), &entries, seed)?;
     Some(Confounder { property: property.to_owned(), source, auc, groups })
 }
 
-/// A number for every patient, by image.
-fn numbered(images: &[(&Entry, &str)]) -> Vec<usize> {
+/// The patient of each image as a number, counted from 0.
+fn patient_numbers(entries: &[&Entry]) -> Vec<usize> {
     let mut numbers = BTreeMap::new();
-    images
-        .iter()
-        .map(|(entry, _)| {
-            let next = numbers.len();
-            *numbers.entry(entry.patient.as_str()).or_insert(next)
-        })
-        .collect()
+    let mut patients = Vec::new();
+    for entry in entries {
+        let next = numbers.len();
+        patients.push(*numbers.entry(entry.patient.as_str()).or_insert(next));
+    }
+    patients
 }
 
-/// The share of positives among the images with the same value whose patients are in another part, drawn towards one half where they
-/// are few: a value that one patient has tells nothing.
+/// AUC of one score per image, with its bootstrap interval over patients; none without both classes.
+pub(crate) fn measured_auc(scores: &[f64], entries: &[&Entry], seed: u64) -> Option<Measured> {
+    let of = |images: &[usize]| {
+        let scores: Vec<f64> = images.iter().map(|i| scores[*i]).collect();
+        let positive: Vec<bool> = images.iter().map(|i| entries[*i].positive).collect();
+        auc(&scores, &positive)
+    };
+    let value = of(&(0..entries.len()).collect::<Vec<_>>())?;
+    let ci95 = interval95(&patient_numbers(entries), RESAMPLES, seed, of)?;
+    Some(Measured { value, ci95, n: entries.len() })
+}
+
+/// Share of positives among the images with the same value in the other folds, shrunk towards one half so
+/// that a value of a single patient predicts nothing.
 fn scores(images: &[(&Entry, &str)], patients: &[usize]) -> Vec<f64> {
     let mut counts: BTreeMap<(&str, usize), [usize; 2]> = BTreeMap::new();
     for ((entry, value), patient) in images.iter().zip(patients) {
-        counts.entry((*value, patient % PARTS)).or_default()[usize::from(entry.positive)] += 1;
+        counts.entry((*value, patient % FOLDS)).or_default()[usize::from(entry.positive)] += 1;
     }
     let values: BTreeSet<&str> = images.iter().map(|(_, value)| *value).collect();
-    let share = |value: &str, part: usize| {
+    let share = |value: &str, fold: usize| {
         let others =
-            (0..PARTS).filter(|other| *other != part).filter_map(|other| counts.get(&(value, other)));
+            (0..FOLDS).filter(|other| *other != fold).filter_map(|other| counts.get(&(value, other)));
         let [negative, positive] = others.fold([1, 1], |sum, n| [sum[0] + n[0], sum[1] + n[1]]);
         positive as f64 / (negative + positive) as f64
     };
     let shares: BTreeMap<(&str, usize), f64> = values
         .iter()
-        .flat_map(|value| (0..PARTS).map(|part| ((*value, part), share(value, part))).collect::<Vec<_>>())
+        .flat_map(|value| (0..FOLDS).map(|fold| ((*value, fold), share(value, fold))).collect::<Vec<_>>())
         .collect();
-    images.iter().zip(patients).map(|((_, value), patient)| shares[&(*value, patient % PARTS)]).collect()
+    images.iter().zip(patients).map(|((_, value), patient)| shares[&(*value, patient % FOLDS)]).collect()
 }
 
 #[cfg(test)]
@@ -282,7 +243,7 @@ mod tests {
             groups: groups.map(|(value, n)| (value.to_owned(), n)).into(),
         };
         let expected = "all 45 images of site East are positive";
-        assert_eq!(site.one_class().iter().map(OneClass::to_string).collect::<Vec<_>>(), [expected]);
+        assert_eq!(site.one_class(), [expected]);
         let printed = lines(std::slice::from_ref(&site));
         assert!(printed[0].contains("CONFOUNDED") && printed[1].contains(expected), "{printed:?}");
         site.groups.insert("East".to_owned(), by(1, 44));

@@ -1,4 +1,4 @@
-//! Leakage: a patient or a radiograph in two parts of the data that must be strangers to each other.
+//! Leakage: patients or radiographs in two parts of the data that must be independent.
 
 use super::duplicates::{Duplicates, NearPair};
 use crate::data::entry::Entry;
@@ -6,20 +6,17 @@ use crate::data::index::Index;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What crosses from one part into another.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Leakage {
-    /// Patients with images in several parts: their paths by part.
+    /// Paths by patient and part, of patients with images in several parts.
     pub patients: BTreeMap<String, BTreeMap<String, Vec<String>>>,
-    /// Groups of byte-equal files that several parts share.
     pub exact: Vec<Vec<String>>,
-    /// Near duplicates in different parts.
     pub near: Vec<NearPair>,
 }
 
 impl Leakage {
-    /// Finds what crosses the parts; `part` says where an image is, none for nowhere.
+    /// `part` returns none for an image in no part.
     pub fn of(index: &Index, duplicates: &Duplicates, part: impl Fn(&Entry) -> Option<&'static str>) -> Self {
         let mut patients: BTreeMap<String, BTreeMap<String, Vec<String>>> = BTreeMap::new();
         let mut part_of: BTreeMap<&str, &'static str> = BTreeMap::new();
@@ -42,12 +39,10 @@ impl Leakage {
         Self { patients, exact: exact.cloned().collect(), near: near.cloned().collect() }
     }
 
-    /// Whether nothing crosses.
     pub fn is_empty(&self) -> bool {
         self.patients.is_empty() && self.exact.is_empty() && self.near.is_empty()
     }
 
-    /// One line for everything that crosses.
     pub fn lines(&self) -> Vec<String> {
         let patients = self.patients.iter().map(|(patient, parts)| {
             let parts = parts.iter().map(|(part, paths)| format!("{part}: {}", paths.join(", ")));

@@ -1,4 +1,4 @@
-//! The survey: every image of a dataset decoded once, in parallel, and what is learnt from it. Pixels are not kept.
+//! The survey decodes every image of a dataset once and keeps its properties, not its pixels.
 
 use crate::config::Config;
 use crate::data::entry::Entry;
@@ -17,56 +17,44 @@ use cxr::statistics::ImageStatistics;
 use cxr::{AcceptedImage, PreprocessSpec};
 use std::collections::BTreeMap;
 
-/// What one image is.
 #[derive(Debug, Clone)]
 pub struct Facts {
-    /// Columns.
     pub width: u32,
-    /// Rows.
     pub height: u32,
-    /// Container.
     pub format: Format,
-    /// Colour as stored; a JPEG of three equal channels counts as colour.
+    /// As stored: a JPEG with three equal channels counts as colour.
     pub colour: ColourMode,
-    /// Bits that carry information.
     pub bits: u8,
-    /// Size of the file.
     pub bytes: usize,
-    /// Intensities.
     pub statistics: ImageStatistics,
-    /// Edges and texture at 224 x 224, squashed.
+    /// At 224 x 224 pixels, without keeping the aspect ratio.
     pub texture: Texture,
-    /// Screens.
     pub artefacts: Artefacts,
-    /// Finds candidates for near duplicates.
+    /// Selects candidates for near duplicates.
     pub hash: PerceptualHash,
-    /// Decides on them.
+    /// Confirms near duplicates.
     pub detail: Detail,
 }
 
-/// What all images are.
 #[derive(Debug)]
 pub struct Survey {
-    /// In the index's order; none for an image that cannot be used.
+    /// In the order of the index; none for an image that cannot be used.
     pub facts: Vec<Option<Facts>>,
-    /// Images that cannot be used, with the reason.
+    /// Reason by path of images that cannot be used.
     pub unreadable: BTreeMap<String, String>,
 }
 
-/// Examines every image. What cannot be used is listed, not fatal.
-///
-/// # Errors
-/// When a thread ends early.
+/// An image that cannot be used is recorded and is not an error.
 pub fn survey(index: &Index, config: &Config, what: &str) -> Result<Survey> {
     let meter = Meter::new(format!("examining {what}"), index.entries.len());
-    // One size and no contrast enhancement, whatever the model takes: figures of two configurations compare.
+    // Independent of the model's preprocessing, so that results of two configurations can be compared.
     let recipe = Recipe { acceptance: config.acceptance, preprocess: PreprocessSpec::default() };
-    let results = parallel(&index.entries, &meter, |entry| examine(index, entry, &recipe))?;
+    let results = parallel(&index.entries, meter.bar(), |_, entry| examine(index, entry, &recipe))?;
     let mut unreadable = BTreeMap::new();
     let mut facts = Vec::with_capacity(results.len());
     for (result, entry) in results.into_iter().zip(&index.entries) {
         match result {
-            Ok(of_image) => facts.push(Some(of_image)),
+            Ok(image) => facts.push(Some(image)),
             Err(error) => {
                 unreadable.insert(entry.path.clone(), format!("{error:#}"));
                 facts.push(None);

@@ -1,8 +1,9 @@
 //! Detection of out-of-distribution images. The score was chosen on altered radiographs and one half of the
 //! configured foreign images; the other half evaluates it.
 
-use crate::data::loose::{Loose, LooseImage, files_below};
+use crate::data::loose::{Loose, LooseImage};
 use crate::data::pixels::Pixels;
+use crate::data::scan::files_below;
 use crate::progress::say;
 use crate::train::score::{Scores, score_grey};
 use crate::train::trained::TrainedRun;
@@ -127,7 +128,7 @@ fn foreign(trained: &TrainedRun) -> Result<Option<(Loose, Scores)>> {
         say("foreign images: not measured; trainer.calibration.ood_images is not an existing folder");
         return Ok(None);
     };
-    let loose = Loose::read(root, &files_below(root)?, &trained.recipe())?;
+    let loose = Loose::read(root, &files_below(root, "")?, &trained.recipe())?;
     let images: Vec<&[u8]> = loose.images.iter().map(|image| image.pixels.as_slice()).collect();
     let scores = score_grey(&trained.network, &images, loose.size, trained.device, "foreign images")?;
     Ok(Some((loose, scores)))

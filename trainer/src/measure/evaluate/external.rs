@@ -4,8 +4,9 @@ use super::details::{self, Details};
 use super::{digest, plots, print, subgroups};
 use crate::config::Config;
 use crate::config::evaluation::{External, ExternalClass};
-use crate::data::loose::{Loose, LooseImage, files_below};
+use crate::data::loose::{Loose, LooseImage};
 use crate::data::patient::{by_pattern, known};
+use crate::data::scan::files_below;
 use crate::files;
 use crate::measure::calibrate::Calibrated;
 use crate::measure::sample::{Sample, numbered};
@@ -110,7 +111,7 @@ fn read(trained: &TrainedRun, external: &External) -> Result<(Loose, Vec<Externa
         "{}: no such folder; set trainer.evaluation.external.root, or CXR_DATA_DIR to its parent folder",
         root.display()
     );
-    let loose = Loose::read(root, &files_below(root)?, &trained.recipe())?;
+    let loose = Loose::read(root, &files_below(root, "")?, &trained.recipe())?;
     let class = |image: &LooseImage| {
         let folder = folder(&image.path);
         external.classes.get(folder).copied().with_context(|| {

@@ -3,7 +3,7 @@
 use crate::data::eda::Eda;
 use crate::data::eda::examined::{Properties, Shortcut};
 use crate::data::entry::OfficialSplit;
-use crate::data::screening::confounders::{Confounder, OneClass};
+use crate::data::screening::confounders::Confounder;
 use crate::report::sources::Sources;
 use cxr::PreprocessSpec;
 use cxr::analysis::summary::Summary;
@@ -68,8 +68,8 @@ fn confounder(found: &Confounder) -> serde_json::Value {
         "source": found.source,
         "n_values": found.groups.len(),
         "auc": found.auc,
-        "tells": found.tells(),
-        "one_class": found.one_class().iter().map(OneClass::to_string).collect::<Vec<_>>(),
+        "tells": found.is_confounder(),
+        "one_class": found.one_class(),
     })
 }
 

@@ -1,20 +1,20 @@
-//! The configuration as a file for people: every key that belongs to one data set, with a comment.
+//! The YAML file that `init` writes.
 
-use super::look::Look;
-use super::settle::{Patients, Settled};
+use super::inspection::Inspection;
+use super::settings::{Patients, Settings};
 use crate::config::data::{Label, Layout};
 use crate::data::patient::quoted;
 use cxr::metadata::{Modality, View};
 use std::path::Path;
 
-/// The text of the file.
-pub(super) fn written(look: &Look, settled: &Settled, out: &Path, run: &str) -> String {
-    let Settled { statements: of, .. } = settled;
-    let (pattern, table, each_file) = match &settled.patients {
-        Patients::KnownNames => ("null".to_owned(), "null".to_owned(), false),
-        Patients::Pattern(pattern) => (quoted(pattern), "null".to_owned(), false),
-        Patients::Table(file) => ("null".to_owned(), path(file), false),
-        Patients::EachFile => ("null".to_owned(), "null".to_owned(), true),
+pub(super) fn render(inspection: &Inspection, settings: &Settings, out: &Path, run: &str) -> String {
+    let Settings { statements: of, .. } = settings;
+    let null = || "null".to_owned();
+    let stated = |statement: &Option<String>| statement.as_deref().map_or_else(null, text);
+    let (pattern, table) = match &settings.patients {
+        Patients::KnownNames | Patients::EachFile => (null(), null()),
+        Patients::Pattern(pattern) => (quoted(pattern), null()),
+        Patients::Table(file) => (null(), path(file)),
     };
     format!(
         "\
@@ -24,7 +24,7 @@ pub(super) fn written(look: &Look, settled: &Settled, out: &Path, run: &str) -> 
 # Model card and report show null as \"not stated\". Write only what you know.
 trainer:
   data:
-    # {look}
+    # {inspection}
     root: {root}
     name: {name}
     # kaggle: train|val|test / CLASS, and the published test split is kept. flat: CLASS, and every fold is drawn.
@@ -80,50 +80,42 @@ trainer:
     notes: {notes}
 ",
         out = out.display(),
-        look = look.describe(),
-        root = path(&look.root),
-        name = text(&settled.name),
-        layout = if look.layout == Layout::Kaggle { "kaggle" } else { "flat" },
-        classes = classes(&settled.classes),
-        weights = settled.weights.as_deref().map_or("null".to_owned(), path),
-        ledger = settled.ledger.as_deref().map_or("null".to_owned(), path),
-        bundle_name = text(&settled.bundle_name),
-        signing_key = path(&settled.signing_key),
-        intended_use = text(&settled.intended_use),
-        ages = settled.ages.map_or("null".to_owned(), |[from, to]| format!("[{from:?}, {to:?}]")),
-        views = settled.views.iter().map(|view| View::name(*view)).collect::<Vec<_>>().join(", "),
-        modalities = settled.modalities.iter().map(|one| Modality::name(*one)).collect::<Vec<_>>().join(", "),
-        source = stated(of.source.as_deref()),
-        licence = stated(of.licence.as_deref()),
-        citation = stated(of.citation.as_deref()),
-        population = stated(of.population.as_deref()),
-        institutions = stated(of.institutions.as_deref()),
-        acquisition = stated(of.acquisition.as_deref()),
-        label_method = stated(of.label_method.as_deref()),
-        consent_or_ethics = stated(of.consent_or_ethics.as_deref()),
-        notes = stated(of.notes.as_deref()),
+        inspection = inspection.describe(),
+        root = path(&inspection.root),
+        name = text(&settings.name),
+        layout = if inspection.layout == Layout::Kaggle { "kaggle" } else { "flat" },
+        each_file = settings.patients == Patients::EachFile,
+        classes = classes(&settings.classes),
+        weights = settings.weights.as_deref().map_or_else(null, path),
+        ledger = settings.ledger.as_deref().map_or_else(null, path),
+        bundle_name = text(&settings.bundle_name),
+        signing_key = path(&settings.signing_key),
+        intended_use = text(&settings.intended_use),
+        ages = settings.ages.map_or_else(null, |[from, to]| format!("[{from:?}, {to:?}]")),
+        views = settings.views.iter().map(|view| View::name(*view)).collect::<Vec<_>>().join(", "),
+        modalities = settings.modalities.iter().map(|one| Modality::name(*one)).collect::<Vec<_>>().join(", "),
+        source = stated(&of.source),
+        licence = stated(&of.licence),
+        citation = stated(&of.citation),
+        population = stated(&of.population),
+        institutions = stated(&of.institutions),
+        acquisition = stated(&of.acquisition),
+        label_method = stated(&of.label_method),
+        consent_or_ethics = stated(&of.consent_or_ethics),
+        notes = stated(&of.notes),
     )
 }
 
 fn classes(classes: &[(String, Label)]) -> String {
-    let meaning = |label: &Label| match label {
-        Label::Negative => "negative",
-        Label::Positive => "positive",
-        Label::Exclude => "exclude",
-    };
-    let line = |(name, label): &(String, Label)| format!("      {}: {}", quoted(name), meaning(label));
+    let line = |(name, label): &(String, Label)| format!("      {}: {}", quoted(name), label.name());
     classes.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
-/// A text on one line: an answer from a command line can have several.
+/// A string on one line; an option's value may have several.
 fn text(text: &str) -> String {
     quoted(&text.split_whitespace().collect::<Vec<_>>().join(" "))
 }
 
 fn path(path: &Path) -> String {
     quoted(&path.to_string_lossy())
-}
-
-fn stated(statement: Option<&str>) -> String {
-    statement.map_or("null".to_owned(), text)
 }

@@ -1,43 +1,32 @@
-//! What a folder of radiographs holds, before anything is known of it.
+//! Inspects a folder of radiographs before it has a configuration.
 
 use crate::config::data::Layout;
+use crate::data::count::listed;
 use crate::data::entry::OfficialSplit;
-use crate::data::scan::{files_below, list};
+use crate::data::scan::{files_below, head, list};
 use anyhow::{Context, Result, ensure};
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
-/// Bytes from which a format is told.
-const HEAD: u64 = 512;
-
-/// What a folder holds.
 #[derive(Debug)]
-pub(super) struct Look {
+pub(super) struct Inspection {
     pub(super) root: PathBuf,
     pub(super) layout: Layout,
-    /// Files by class folder.
     pub(super) classes: BTreeMap<String, usize>,
-    /// Files by format.
     pub(super) formats: BTreeMap<&'static str, usize>,
-    /// Class folder and path below it of every image.
+    /// Class folder, and path below it, of every image.
     pub(super) paths: Vec<(String, String)>,
-    /// Files that could be the table: CSV with the columns file and patient.
+    /// CSV files with the columns file and patient.
     pub(super) tables: Vec<PathBuf>,
 }
 
-impl Look {
-    /// Looks into every folder and at the first bytes of every file.
-    ///
-    /// # Errors
-    /// When the folder is not there, or holds no image.
-    pub(super) fn at(folder: &Path) -> Result<Self> {
+impl Inspection {
+    pub(super) fn of(folder: &Path) -> Result<Self> {
         let root = folder.canonicalize().with_context(|| format!("{}: no such folder", folder.display()))?;
         ensure!(root.is_dir(), "{}: is not a folder", folder.display());
         let is_kaggle = root.join(OfficialSplit::Train.name()).is_dir();
         let layout = if is_kaggle { Layout::Kaggle } else { Layout::Flat };
-        let mut look = Self {
+        let mut inspection = Self {
             root,
             layout,
             classes: BTreeMap::new(),
@@ -45,43 +34,38 @@ impl Look {
             paths: Vec::new(),
             tables: Vec::new(),
         };
-        look.tables()?;
+        inspection.tables()?;
         if is_kaggle {
             for split in OfficialSplit::PUBLISHED.map(OfficialSplit::name) {
-                if look.root.join(split).is_dir() {
-                    look.classes(split)?;
+                if inspection.root.join(split).is_dir() {
+                    inspection.classes(split)?;
                 }
             }
         } else {
-            look.classes("")?;
+            inspection.classes("")?;
         }
-        for name in files_below(&look.root, "")? {
-            *look.formats.entry(format(&look.root.join(&name))?).or_default() += 1;
+        for name in files_below(&inspection.root, "")? {
+            *inspection.formats.entry(format(&inspection.root.join(&name))?).or_default() += 1;
         }
         ensure!(
-            look.formats.keys().any(|format| is_read(format)),
-            "{}: holds no image that is read (JPEG, PNG, TIFF). DICOM must be exported as PNG or TIFF first",
-            look.root.display()
+            inspection.formats.keys().any(|format| is_supported(format)),
+            "{}: contains no JPEG, PNG or TIFF image. Export DICOM files as PNG or TIFF first",
+            inspection.root.display()
         );
-        Ok(look)
+        Ok(inspection)
     }
 
-    /// One line for people.
     pub(super) fn describe(&self) -> String {
-        let counts = |counts: &mut dyn Iterator<Item = (&str, usize)>| {
-            counts.map(|(name, n)| format!("{name} {n}")).collect::<Vec<_>>().join(", ")
-        };
-        let formats = counts(&mut self.formats.iter().map(|(name, n)| (*name, *n)));
-        let classes = counts(&mut self.classes.iter().map(|(name, n)| (name.as_str(), *n)));
+        let (formats, classes) = (listed(&self.formats), listed(&self.classes));
         let layout = if self.layout == Layout::Kaggle {
             "split into train, val and test"
         } else {
-            "no split of its own (the folds are drawn)"
+            "no published split (all folds are drawn)"
         };
         format!(
             "{layout}; formats: {formats}; class folders: {}",
             if classes.is_empty() {
-                "none (a table with the column label says the classes)"
+                "none (a table with the column label defines the classes)"
             } else {
                 &classes
             }
@@ -94,8 +78,7 @@ impl Look {
             if self.root.join(&folder).is_dir() {
                 let files = files_below(&self.root, &folder)?;
                 for path in &files {
-                    // A note or a DICOM file has no patient to be found in its name: the index refuses it.
-                    if is_read(format(&self.root.join(path))?) {
+                    if is_supported(format(&self.root.join(path))?) {
                         self.paths.push((class.clone(), path[folder.len() + 1..].to_owned()));
                     }
                 }
@@ -121,21 +104,14 @@ impl Look {
     }
 }
 
-fn head(path: &Path) -> Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    let file = File::open(path).with_context(|| format!("{}: cannot be read", path.display()))?;
-    file.take(HEAD).read_to_end(&mut bytes).with_context(|| format!("{}: cannot be read", path.display()))?;
-    Ok(bytes)
-}
-
-fn is_read(format: &str) -> bool {
+fn is_supported(format: &str) -> bool {
     ["JPEG", "PNG", "TIFF"].contains(&format)
 }
 
 fn format(path: &Path) -> Result<&'static str> {
     let bytes = head(path)?;
     if cxr::decode::is_dicom(&bytes) {
-        return Ok("DICOM (not read)");
+        return Ok("DICOM (not supported)");
     }
     Ok(cxr::decode::sniff(&bytes).map_or("other files", cxr::image::Format::title))
 }

@@ -11,7 +11,7 @@ fn named(cell: &str) -> Vec<(String, Option<String>)> {
     for word in cell.split(|c: char| !part_of_name(c)) {
         let (path, function) = word.split_once("::").map_or((word, None), |(path, name)| (path, Some(name)));
         let function = function.filter(|name| !name.is_empty()).map(|name| name.replace("::", ""));
-        if path.ends_with(".rs") {
+        if Path::new(path).extension().is_some_and(|extension| extension == "rs") {
             found.push((path.to_owned(), function));
         } else if path.is_empty()
             && let (Some(function), Some((last, _))) = (function, found.last().cloned())

@@ -170,7 +170,7 @@ fn main() -> Result<()> {
         Command::Consistency(arguments) => consistency::run(arguments),
         Command::Robustness(arguments) => robustness::run(arguments),
         Command::Explain(arguments) => explain::run(arguments),
-        Command::Tune(arguments) => tune::run(arguments),
+        Command::Tune(arguments) => tune::run(&arguments),
         Command::Benchmark(arguments) => benchmark::run(arguments),
         Command::Quantise(options) => options.run(quantise_bundle),
         Command::Recalibrate(arguments) => recalibrate::run(&arguments),

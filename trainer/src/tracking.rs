@@ -238,7 +238,9 @@ impl Tracker {
 
     fn record(&mut self, events: &[Event]) {
         let Some(spool) = self.spool.as_ref().filter(|_| !events.is_empty()) else { return };
-        events.iter().for_each(|event| self.recorded.add(event));
+        for event in events {
+            self.recorded.add(event);
+        }
         if let Err(error) = spool.append(events) {
             say(format!("tracking: {error:#}"));
         }

@@ -80,7 +80,7 @@ mod tests {
                     match POLICY.next(waiting, ms(waited), in_flight) {
                         CommitStep::Commit(n) => assert!((1..=waiting.min(POLICY.max_rows)).contains(&n)),
                         CommitStep::Wait(left) => {
-                            assert!(ms(waited) + left <= POLICY.max_delay && left > ms(0))
+                            assert!(ms(waited) + left <= POLICY.max_delay && left > ms(0));
                         }
                         CommitStep::Idle => assert_eq!(waiting, 0),
                     }

@@ -106,7 +106,7 @@ fn servers(url: &str, several_want: Target) -> Result<Servers, UrlError> {
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         match pair.split_once('=') {
             Some(("target_session_attrs", name)) => {
-                target = Some(Target::parse(name).ok_or(UrlError::Target)?)
+                target = Some(Target::parse(name).ok_or(UrlError::Target)?);
             }
             Some(("host", hosts)) => query_hosts = list(hosts),
             Some(("port", list_of_ports)) => ports = list(list_of_ports),

@@ -44,7 +44,7 @@ pub(crate) struct Arguments {
     device: DeviceChoice,
 }
 
-pub(crate) fn run(arguments: Arguments) -> Result<()> {
+pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let study = StudyDirectory::of(&arguments.study);
     let location = StoreLocation::parse(arguments.store.as_deref(), study.path());
     if arguments.status {

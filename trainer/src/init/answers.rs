@@ -48,7 +48,7 @@ pub struct Answers {
     /// exist.
     #[arg(long, value_name = "FILE")]
     pub signing_key: Option<PathBuf>,
-    /// Ledger of evaluations on the test fold. Default: a file in the run directory.
+    /// Ledger of evaluations on the test fold. Default: test-split-ledger.jsonl beside the run directory.
     #[arg(long, value_name = "FILE")]
     pub ledger: Option<PathBuf>,
 }

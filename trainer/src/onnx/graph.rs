@@ -81,7 +81,9 @@ impl<'a> GraphBuilder<'a> {
             let (scale, shift) = norm_as_affine(&norm, NORM_EPSILON);
             let filter_len = dims[1..].iter().product::<i64>() as usize;
             for (filter, scale) in weight.chunks_exact_mut(filter_len).zip(scale) {
-                filter.iter_mut().for_each(|value| *value = (f64::from(*value) * scale) as f32);
+                for value in filter {
+                    *value = (f64::from(*value) * scale) as f32;
+                }
             }
             bias = Some(shift);
         } else if self.parameters.contains_key(&bias_name) {

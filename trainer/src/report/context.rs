@@ -4,7 +4,7 @@ mod data;
 mod evaluation;
 mod robustness;
 
-use super::sources::{Epoch, Sources};
+use super::sources::{MetricsRow, Sources};
 use crate::config::Config;
 use crate::config::provenance::{NOT_STATED, stated};
 use crate::data::census::Census;
@@ -166,7 +166,7 @@ fn unused_parameters(sources: &Sources, file: &TuneFile) -> Vec<String> {
 }
 
 /// The smallest and the last loss on select.
-fn convergence(epochs: &[Epoch]) -> Option<serde_json::Value> {
+fn convergence(epochs: &[MetricsRow]) -> Option<serde_json::Value> {
     let losses: Vec<f64> = epochs.iter().filter_map(|epoch| epoch.select_loss.parse().ok()).collect();
     let (at, smallest) = losses.iter().copied().enumerate().min_by(|a, b| a.1.total_cmp(&b.1))?;
     Some(json!({ "smallest": smallest, "epoch": at + 1, "n": losses.len(), "last": losses.last()? }))

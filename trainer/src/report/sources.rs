@@ -47,7 +47,7 @@ pub(super) struct Study {
 
 /// `bench-training.json`: the speed of the trainer and of the same training in PyTorch, measured alternately.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Peer {
+pub(super) struct PeerBenchmark {
     pub(super) threads: usize,
     pub(super) rounds: Vec<serde_json::Value>,
     pub(super) trainer: Spread,
@@ -62,7 +62,7 @@ pub(super) struct Resplit {
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Epoch {
+pub(super) struct MetricsRow {
     epoch: String,
     train_loss: String,
     pub(super) select_loss: String,
@@ -73,7 +73,7 @@ pub(super) struct Epoch {
 pub(super) struct Sources<'a> {
     pub(super) trained: &'a TrainedRun<'a>,
     pub(super) environment: Found<Environment>,
-    pub(super) epochs: Found<Vec<Epoch>>,
+    pub(super) epochs: Found<Vec<MetricsRow>>,
     pub(super) eda: Found<Eda>,
     pub(super) split: Found<Split>,
     pub(super) study: Found<Study>,
@@ -87,7 +87,7 @@ pub(super) struct Sources<'a> {
     pub(super) ablation: Found<Vec<ComparedRun>>,
     pub(super) consistency: Found<Consistency>,
     pub(super) benchmark: Found<TrainingBenchmark>,
-    pub(super) peer: Found<Peer>,
+    pub(super) peer: Found<PeerBenchmark>,
     pub(super) release: Found<Release>,
     pub(super) census: Census,
     pub(super) fitness: Found<Fitness>,
@@ -237,7 +237,7 @@ fn required<T: serde::de::DeserializeOwned>(file: &Path, command: &str) -> Resul
     Ok(read_json(file)?.ok_or_else(|| not_run(command)))
 }
 
-fn epochs(file: &Path) -> Found<Vec<Epoch>> {
+fn epochs(file: &Path) -> Found<Vec<MetricsRow>> {
     let rows = csv::Reader::from_path(file).map(|mut reader| reader.deserialize().collect());
     rows.and_then(|rows: csv::Result<_>| rows).map_err(|_| "the run directory has no metrics.csv".to_owned())
 }

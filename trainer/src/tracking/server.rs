@@ -42,7 +42,7 @@ impl MlflowServer {
         if response.is_error("RESOURCE_ALREADY_EXISTS") { Ok(()) } else { response.ok().map(drop) }
     }
 
-    fn log_batch(&self, run: &str, kind: &str, values: Vec<Value>) -> StoreResult<()> {
+    fn log_batch(&self, run: &str, kind: &str, values: &[Value]) -> StoreResult<()> {
         self.post("runs/log-batch", &json!({ "run_id": run, kind: values }))?.ok().map(drop)
     }
 
@@ -170,11 +170,11 @@ impl Store for MlflowServer {
     }
 
     fn parameters(&mut self, run: &str, values: &[(&String, &String)]) -> StoreResult<()> {
-        self.log_batch(run, "params", pairs(values.iter().copied()))
+        self.log_batch(run, "params", &pairs(values.iter().copied()))
     }
 
     fn tags(&mut self, run: &str, values: &[(&String, &String)]) -> StoreResult<()> {
-        self.log_batch(run, "tags", pairs(values.iter().copied()))
+        self.log_batch(run, "tags", &pairs(values.iter().copied()))
     }
 
     fn metrics(
@@ -185,7 +185,7 @@ impl Store for MlflowServer {
         values: &[(&String, &Number)],
     ) -> StoreResult<()> {
         let metric = |(key, value): &(&String, &Number)| json!({ "key": key, "value": value, "timestamp": time_ms, "step": step });
-        self.log_batch(run, "metrics", values.iter().map(metric).collect())
+        self.log_batch(run, "metrics", &values.iter().map(metric).collect::<Vec<_>>())
     }
 
     fn artefact(&mut self, run: &str, name: &str, bytes: &[u8]) -> StoreResult<()> {

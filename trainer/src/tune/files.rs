@@ -93,7 +93,7 @@ impl FileStore {
         let (from, to) = (self.numbered(number), self.numbered(number + 1));
         match std::fs::rename(&from, &to) {
             Ok(()) => {
-                say(format!("a stalled process holds the study's lock: moved the study to {}", to.display()))
+                say(format!("a stalled process holds the study's lock: moved the study to {}", to.display()));
             }
             // Another process renamed it first.
             Err(error) if error.kind() == ErrorKind::NotFound => {}

@@ -52,7 +52,7 @@ impl Signer {
     fn verifier(&self) -> Verifier {
         let (pem_file, kid) = (Some(self.path("public.pem")), Some("first".into()));
         let source = KeySource { pem_file, kid, algorithm: Some(self.algorithm), ..KeySource::default() };
-        Verifier::new(&config(vec![source])).unwrap()
+        Verifier::new(&config(&[source])).unwrap()
     }
 
     fn header(&self) -> Header {
@@ -97,7 +97,7 @@ fn ed25519() -> (EncodingKey, Vec<u8>, Value) {
     (EncodingKey::from_ed_der(pair.to_pkcs8v1().unwrap().as_ref()), public, jwk)
 }
 
-fn config(keys: Vec<KeySource>) -> AuthConfig {
+fn config(keys: &[KeySource]) -> AuthConfig {
     let config = json!({
         "issuer": "https://idp.example",
         "audience": "cxr",
@@ -137,7 +137,7 @@ fn good_tokens_prove_their_actor_with_each_algorithm_and_each_kind_of_file() {
         let signer = Signer::new(algorithm);
         let jwks_file = Some(signer.path("jwks.json"));
         let source = KeySource { jwks_file, ..KeySource::default() };
-        for verifier in [signer.verifier(), Verifier::new(&config(vec![source])).unwrap()] {
+        for verifier in [signer.verifier(), Verifier::new(&config(&[source])).unwrap()] {
             let actor = verifier.verify_with_known(&signer.sign(&claims())).unwrap();
             assert_eq!(actor.sub(), "pacs-7");
             assert!(actor.has(Scope::Predict) && !actor.has(Scope::AuditRead));
@@ -244,7 +244,7 @@ fn malformed_tokens_are_refused_unread() {
 
 #[test]
 fn hs256_works_where_it_is_configured_and_key_sets_may_not_hold_secrets() {
-    let mut minting = config(vec![]);
+    let mut minting = config(&[]);
     minting.hs256_secret = Checked::new(Secret::from(HS256_SECRET)).ok();
     let verifier = Verifier::new(&minting).unwrap();
     let token =
@@ -257,7 +257,7 @@ fn hs256_works_where_it_is_configured_and_key_sets_may_not_hold_secrets() {
     let load = |keys: Value| {
         std::fs::write(&jwks, json!({ "keys": keys }).to_string()).unwrap();
         let source = KeySource { jwks_file: Some(jwks.clone()), ..KeySource::default() };
-        Verifier::new(&config(vec![source])).err().map(|error| chain(&error))
+        Verifier::new(&config(&[source])).err().map(|error| chain(&error))
     };
     assert!(load(json!([{ "kty": "oct", "k": "c2VjcmV0" }])).unwrap().contains("shared secret"));
     let unusable = json!([{ "kty": "EC", "crv": "P-384", "x": "AA", "y": "AA" },

@@ -48,17 +48,18 @@ pub fn measure_corruptions(model: &mut ModelUnderTest, severities: &[u8]) -> Res
             probabilities.push((severity, model.probabilities(&logits)));
         }
     }
-    let of_severity =
-        |severity| probabilities.iter().filter(move |(s, _)| *s == severity).map(|(_, p)| p).collect();
-    let all = || probabilities.iter().map(|(_, p)| p).collect();
+    let of_severity = |severity| {
+        probabilities.iter().filter(move |(s, _)| *s == severity).map(|(_, p)| p).collect::<Vec<_>>()
+    };
+    let all = || probabilities.iter().map(|(_, p)| p).collect::<Vec<_>>();
     let suite = CorruptionSuite {
         severities: severities.to_vec(),
         results,
-        mean_auc: mean(model, "mean corruption AUC", all(), auc)?,
-        mean_log_loss: mean(model, "mean corruption log loss", all(), |p, y| Some(log_loss(p, y)))?,
+        mean_auc: mean(model, "mean corruption AUC", &all(), auc)?,
+        mean_log_loss: mean(model, "mean corruption log loss", &all(), |p, y| Some(log_loss(p, y)))?,
         mean_auc_by_severity: severities
             .iter()
-            .map(|severity| mean(model, "mean corruption AUC", of_severity(*severity), auc))
+            .map(|severity| mean(model, "mean corruption AUC", &of_severity(*severity), auc))
             .collect::<Result<_>>()?,
     };
     say(format!("  mean corruption AUC      {}", measured(&suite.mean_auc)));
@@ -87,7 +88,7 @@ pub fn corrupted_image(
 fn mean(
     model: &ModelUnderTest,
     name: &str,
-    conditions: Vec<&Vec<f64>>,
+    conditions: &[&Vec<f64>],
     figure: impl Fn(&[f64], &[bool]) -> Option<f64>,
 ) -> Result<Measured> {
     let evaluator = &model.evaluator;

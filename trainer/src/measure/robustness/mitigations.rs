@@ -151,7 +151,9 @@ fn mitigated(model: &mut ModelUnderTest, method: Method, corruption: Option<Corr
                 })?;
                 mean.iter_mut().zip(view).for_each(|(sum, logit)| *sum += logit);
             }
-            mean.iter_mut().for_each(|sum| *sum /= 4.0);
+            for sum in &mut mean {
+                *sum /= 4.0;
+            }
             Ok(mean)
         }
         Method::AdaBn => model.recorded(&name, |model| {

@@ -41,7 +41,9 @@ pub(super) fn equalise(
         for (source, spans) in &of_sources {
             edit_filters(graph, *source, |filter, bias, channel| {
                 let Span { low, length } = spans[channel];
-                filter.iter_mut().for_each(|weight| *weight /= length);
+                for weight in filter {
+                    *weight /= length;
+                }
                 (bias - low) / length
             })?;
         }
@@ -54,7 +56,9 @@ pub(super) fn equalise(
             edit_filters(graph, *consumer, |filter, bias, channel| {
                 let Span { low, length } = spans[channel];
                 let offset = low * filter.iter().sum::<f32>();
-                filter.iter_mut().for_each(|weight| *weight *= length);
+                for weight in filter {
+                    *weight *= length;
+                }
                 bias + offset
             })?;
         }

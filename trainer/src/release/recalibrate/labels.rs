@@ -87,7 +87,7 @@ impl Log<'_> {
         let labels = row
             .labels
             .iter()
-            .map(|label| class(&label.label, self.expected.labels).map(|positive| (positive, label.clone())));
+            .map(|label| class(&label.class, self.expected.labels).map(|positive| (positive, label.clone())));
         let labels: Vec<_> = labels.collect::<Result<_>>()?;
         let logit = row.text("logit").context("no logit, although the row is a prediction")?;
         let logit: f64 = logit.parse().with_context(|| format!("logit {logit:?} is not a number"))?;

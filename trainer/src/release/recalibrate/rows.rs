@@ -30,7 +30,7 @@ const COLUMNS: [&str; 12] = [
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Label {
     /// Class name, or a word for positive or negative.
-    pub(super) label: String,
+    pub(super) class: String,
     pub(super) source: Option<String>,
     /// `labelled_at` and `recorded_at`, as far as they are known.
     pub(super) times: (Option<OffsetDateTime>, Option<OffsetDateTime>),
@@ -161,7 +161,7 @@ fn label_of(member: impl Fn(&str) -> Option<String>, recorded_at: Option<String>
     };
     let Some(label) = member("label") else { return Ok(None) };
     let times = (moment("labelled_at", member("labelled_at"))?, moment("recorded_at", recorded_at)?);
-    Ok(Some(Label { label, source: member("source"), times }))
+    Ok(Some(Label { class: label, source: member("source"), times }))
 }
 
 /// None if null or empty.

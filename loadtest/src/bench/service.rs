@@ -61,7 +61,7 @@ pub(super) fn settings(Run { model, args, .. }: Run<'_>, limits: Limits, url: &s
 }
 
 pub(super) fn token(settings: &Settings, client: &str) -> Result<String> {
-    output(settings, &["dev-token", "--model", client, "--scope", "predict", "--ttl", "12h"])
+    output(settings, &["dev-token", "--subject", client, "--scope", "predict", "--ttl", "12h"])
 }
 
 fn output(settings: &Settings, arguments: &[&str]) -> Result<String> {

@@ -8,7 +8,7 @@
 //! An image passes through a chain of types. Each is built only from the one before it:
 //!
 //! ```text
-//! &[u8] --decode--> DecodedImage --accept--> AcceptedImage --preprocess--> ModelInput   (then the model runs)
+//! &[u8] --decode--> DecodedImage --accept--> AcceptedImage --preprocess--> ModelInput, then the model
 //! logit --AffineCalibration--> Probability --DecisionPolicy--> Decision
 //! ```
 

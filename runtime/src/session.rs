@@ -46,8 +46,8 @@ pub struct Session {
 }
 
 impl Runtime {
-    /// Creates a session from a graph's bytes. Fails if the requested provider would not execute the graph, or
-    /// if the graph's tensors differ from the contract.
+    /// Creates a session from a graph's bytes. Fails if the requested provider would not execute the graph,
+    /// or if the graph's tensors differ from the contract.
     pub fn session(
         &self,
         onnx: &[u8],

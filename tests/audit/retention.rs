@@ -76,7 +76,7 @@ async fn only_months_that_are_anchored_and_not_held_are_dropped_and_their_leaves
     let (held, told) = run(&url, &["hold", "--month", "predictions_2019_03", "--reason", "case 17"]);
     assert!(held && told.contains("predictions_2019_03, until 2019-04-01, case 17"), "{told}");
     let (ended_well, told) = retain(&url, &anchor);
-    assert!(ended_well && told.contains("predictions_2019_03 is held"), "{told}");
+    assert!(ended_well && told.contains("predictions_2019_03 kept: on hold"), "{told}");
     assert!(told.contains("predictions_2019_04 dropped: 7 rows"), "{told}");
     assert_eq!(number(&url, "select count(*) from predictions"), 6);
     assert_eq!(number(&url, "select count(*) from audit_leaves"), 13);

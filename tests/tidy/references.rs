@@ -3,8 +3,7 @@
 use crate::{read, tracked};
 use std::path::Path;
 
-/// Paths with a folder, ending in `.rs`, and the names after `::` behind them. A name without a path, after a comma,
-/// belongs to the last path.
+/// Paths that end in `.rs`, each with the name after `::`. A name without a path belongs to the last path.
 fn named(cell: &str) -> Vec<(String, Option<String>)> {
     let mut found: Vec<(String, Option<String>)> = Vec::new();
     let part_of_name = |c: char| c.is_alphanumeric() || matches!(c, '_' | '/' | '.' | ':' | '-');

@@ -1,4 +1,4 @@
-//! ResNet-50 (He et al. 2016) with the stride in the 3x3 convolution (v1.5), under torchvision's parameter names.
+//! ResNet-50 (He et al. 2016) with the stride in the 3x3 convolution (v1.5) and torchvision's names.
 
 use super::layers::{ConvNorm, ConvShape};
 use tch::{Tensor, nn};

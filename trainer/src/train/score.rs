@@ -1,4 +1,4 @@
-//! Logits and embeddings of a fold, from the network in float32 or from an exported graph, without augmentation.
+//! Logits and embeddings of a fold without augmentation, from the float32 network or an exported graph.
 
 use crate::data::pixels::Pixels;
 use crate::model::Network;

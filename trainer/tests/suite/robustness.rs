@@ -1,4 +1,4 @@
-//! Robustness on phantoms: a shortcut is found, a real finding is not mistaken for one, a killed suite resumes.
+//! Robustness on phantoms: a shortcut is found, a finding is not mistaken for one, a killed suite resumes.
 
 use crate::support::{SIDE, Workbench, configure, fail, onnxruntime, succeed};
 use cxr::lettering;

@@ -1,4 +1,4 @@
-//! The share of the positive evidence on the border and in the corners, compared with their share of the area.
+//! Share of the positive evidence on the border and in the corners, compared with their share of the area.
 
 use super::maps::{ConfusionCell, Maps};
 use crate::markdown::measured;

@@ -57,7 +57,6 @@ pub enum DecisionKind {
 }
 
 impl DecisionKind {
-    /// All verdicts.
     pub const ALL: [Self; 3] = [Self::Positive, Self::Negative, Self::Refer];
 
     /// Code in audit rows and metrics.
@@ -83,8 +82,8 @@ pub enum DecisionReason {
     OutsideIntendedUse,
     /// The embedding is unlike the training data: referred.
     OutOfDistribution,
-    /// Neither the request nor the site states the age or view, so the intended use is unknown. Checked
-    /// before the probability, because it makes the probability itself doubtful.
+    /// Neither request, file nor site states the age or view, so the intended use is unknown. Checked before
+    /// the probability, because it makes the probability itself doubtful.
     IntendedUseUnknown,
     /// The probability lies in the review band.
     NearThreshold,

@@ -112,7 +112,7 @@ fn deep_images_are_windowed_and_a_marker_does_not_darken_them() {
 }
 
 #[test]
-fn what_is_no_radiograph_is_refused_with_its_code() {
+fn images_without_a_radiograph_are_rejected() {
     let reason = |file: &[u8]| accept(file).unwrap_err().reason;
     assert_eq!(reason(&png(95, 300, &noise(95 * 300), BitDepth::Eight)), RejectReason::TooSmall);
     assert_eq!(reason(&png(100, 500, &noise(100 * 500), BitDepth::Eight)), RejectReason::AspectRatio);

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-const N_QUOTED: usize = 20;
+const N_LAST_LINES: usize = 20;
 
 /// A running program in a process group of its own. The group is killed when this is dropped.
 #[derive(Debug)]
@@ -67,7 +67,7 @@ impl Process {
     pub fn last_lines(&self) -> String {
         let log = self.log();
         let lines: Vec<&str> = log.lines().collect();
-        lines[lines.len().saturating_sub(N_QUOTED)..].join("\n")
+        lines[lines.len().saturating_sub(N_LAST_LINES)..].join("\n")
     }
 
     /// Waits until `find` finds something in the log.

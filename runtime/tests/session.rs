@@ -71,8 +71,8 @@ fn this_processor_gives_the_golden_outputs_of_every_variant() {
     }
 }
 
-/// The service gives an image that is alone more threads, which must not change its answer. `make
-/// bench-models` adds the other architectures.
+/// The service's single-image session has more threads, which must not change an answer. `make bench-models`
+/// adds the other architectures.
 #[test]
 fn the_number_of_threads_changes_no_bit() {
     let others = models().join("../target/bench/models");

@@ -166,11 +166,11 @@ impl App {
         };
         let role = if listeners.operators.is_some() { ListenerRole::Clients } else { ListenerRole::Both };
         let (service, metrics) = (self.service.clone(), Arc::clone(&self.metrics));
-        let clients = net::serve(listeners.clients, service, &self.http, role, metrics, stop);
+        let clients = net::accept_loop(listeners.clients, service, &self.http, role, metrics, stop);
         let operators = async {
             let Some(listener) = listeners.operators else { return Ok(None) };
             let (role, shutdown) = (ListenerRole::Operators, stopping.cancelled());
-            let served = net::serve(listener, self.service, &self.http, role, self.metrics, shutdown);
+            let served = net::accept_loop(listener, self.service, &self.http, role, self.metrics, shutdown);
             served.await.map(Some)
         };
         let (client_connections, operator_connections) = tokio::try_join!(clients, operators)?;

@@ -1,6 +1,6 @@
 //! The audit log: commits rows, and signs the receipt that every answer needs.
 //!
-//! Reads that need nothing of this go to `store` directly.
+//! Reads without receipts or pseudonyms call `store` directly.
 
 pub mod anchor;
 pub mod erasures;
@@ -21,7 +21,7 @@ use crate::config::audit::AuditConfig;
 use crate::config::secret::Secret;
 use crate::record::hmac::{SiteKey, leaf_key, pseudonym};
 use crate::record::idempotency::{FirstAnswer, RequestKey, StoredAnswer, answer_key};
-use crate::record::row::Seals;
+use crate::record::sealed::Seals;
 use crate::record::{AuditRow, SealedRow};
 use crate::store::{Store, StoreError, StoredLeaf};
 use crate::telemetry::metrics::Metrics;
@@ -64,7 +64,7 @@ impl From<StoreError> for RecordError {
 }
 
 #[derive(Debug, Clone)]
-pub struct Receipt {
+pub struct SignedReceipt {
     pub id: Uuid,
     pub leaf_hash: Hash,
     /// Time of the signature, in microseconds as in the note.
@@ -77,7 +77,7 @@ pub struct Receipt {
 /// Proof that a row is committed. Only [`AuditLog::record`] makes one, and every answer consumes one.
 #[derive(Debug, Clone)]
 pub struct AuditReceipt {
-    signed: Receipt,
+    signed: SignedReceipt,
 }
 
 impl AuditReceipt {
@@ -85,7 +85,7 @@ impl AuditReceipt {
         self.signed.id
     }
 
-    pub const fn signed(&self) -> &Receipt {
+    pub const fn signed(&self) -> &SignedReceipt {
         &self.signed
     }
 }
@@ -157,7 +157,7 @@ impl AuditLog {
     }
 
     async fn commit(&self, sealed: &Arc<SealedRow>, in_flight: usize) -> Result<(), RecordError> {
-        if self.policy.alone(in_flight) {
+        if self.policy.commits_at_once(in_flight) {
             let inserted = self.store.writer.insert_predictions(&[sealed]).await;
             inserted.inspect(|()| self.metrics.committed(1)).map_err(RecordError::from)
         } else {
@@ -165,13 +165,13 @@ impl AuditLog {
         }
     }
 
-    fn receipt(&self, id: Uuid, leaf_hash: Hash) -> Result<Receipt, RecordError> {
+    fn receipt(&self, id: Uuid, leaf_hash: Hash) -> Result<SignedReceipt, RecordError> {
         // The note states microseconds.
         let now = OffsetDateTime::now_utc();
         let signed_at = now.replace_nanosecond(now.nanosecond() / 1000 * 1000).unwrap_or(now);
         let note = self.key.receipt(id, leaf_hash, signed_at);
         let note = note.map_err(|error| RecordError::Receipt(Arc::new(error)))?;
-        Ok(Receipt { id, leaf_hash, signed_at, key_id: self.key.id(), note })
+        Ok(SignedReceipt { id, leaf_hash, signed_at, key_id: self.key.id(), note })
     }
 
     pub async fn stored_answer(&self, key: &RequestKey) -> Result<Option<StoredAnswer>, StoreError> {
@@ -195,11 +195,11 @@ impl AuditLog {
     ///
     /// # Errors
     /// `Changed` if the row does not match its leaf, or the answer is not the one stored under the key.
-    pub async fn replay(
+    pub async fn stored_row(
         &self,
         key: &RequestKey,
         stored: &StoredAnswer,
-    ) -> Result<Option<(AuditRow, Receipt)>, RecordError> {
+    ) -> Result<Option<(AuditRow, SignedReceipt)>, RecordError> {
         if stored.code.is_none() {
             return Err(RecordError::Changed(
                 "the stored answer has no HMAC (a release before migration 12 stored it)",

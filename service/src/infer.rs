@@ -79,10 +79,10 @@ pub struct Engine {
     probe: Arc<[u8]>,
     proof: ProviderProof,
     execution: Arc<Value>,
-    execution_alone: Option<Arc<Value>>,
+    single_image_execution: Option<Arc<Value>>,
 }
 
-/// A session with more threads, for an image that is alone in the service.
+/// The single-image session: it has more threads and gets an image while no other is in flight.
 pub struct SingleImageSession<B> {
     pub backend: B,
     pub execution: Value,
@@ -102,7 +102,7 @@ impl Engine {
     /// Starts one thread per session. Call inside a Tokio runtime.
     pub fn start<B: Backend>(
         backends: Vec<B>,
-        alone: Option<SingleImageSession<B>>,
+        single_image: Option<SingleImageSession<B>>,
         policy: BatchPolicy,
         niceness: i32,
         facts: EngineFacts,
@@ -111,10 +111,11 @@ impl Engine {
         let EngineFacts { probe, proof, execution } = facts;
         let execution = Arc::new(execution);
         let (shared, batches) = mpsc::channel();
-        let (single, single_images) = mpsc::channel();
+        let (single_image_lane, single_images) = mpsc::channel();
         let (batches, single_images) = (Arc::new(Mutex::new(batches)), Arc::new(Mutex::new(single_images)));
-        let policy = BatchPolicy { alone: alone.is_some(), ..policy };
-        let messages = queue::start(policy, Lanes { shared, alone: single }, metrics.map(Arc::clone));
+        let policy = BatchPolicy { has_single_image_session: single_image.is_some(), ..policy };
+        let lanes = Lanes { shared, single_image: single_image_lane };
+        let messages = queue::start(policy, lanes, metrics.map(Arc::clone));
         let worker = |backend, execution, typical| {
             let (owner, metrics) = (messages.downgrade(), metrics.map(Arc::clone));
             Worker { backend, execution, typical, owner, metrics }
@@ -123,25 +124,26 @@ impl Engine {
             let (worker, batches) = (worker(backend, Arc::clone(&execution), true), Arc::clone(&batches));
             threads::spawn(format!("model-{index}"), niceness, move || worker.work(&batches))?;
         }
-        let mut execution_alone = None;
-        if let Some(SingleImageSession { backend, execution }) = alone {
-            let execution = Arc::clone(execution_alone.insert(Arc::new(execution)));
+        let mut single_image_execution = None;
+        if let Some(SingleImageSession { backend, execution }) = single_image {
+            let execution = Arc::clone(single_image_execution.insert(Arc::new(execution)));
             let worker = worker(backend, execution, false);
-            threads::spawn("model-alone".into(), niceness, move || worker.work(&single_images))?;
+            threads::spawn("model-single".into(), niceness, move || worker.work(&single_images))?;
         }
         let healthy = AtomicBool::new(true);
-        Ok(Self { messages, healthy, probe: probe.into(), proof, execution, execution_alone })
+        Ok(Self { messages, healthy, probe: probe.into(), proof, execution, single_image_execution })
     }
 
-    /// Runs an image unless `deadline` or `gone` comes before a session takes it; `only`: it is alone.
+    /// Runs an image unless `deadline` or `disconnected` comes before a session takes it.
+    /// `only`: no other image is in flight.
     pub async fn run(
         &self,
         input: Arc<ModelInput>,
         deadline: Instant,
         only: bool,
-        gone: impl Future<Output = ()>,
+        disconnected: impl Future<Output = ()>,
     ) -> Result<Inference, InferenceError> {
-        self.submit(Pixels::Image(input), Some(deadline), only, gone).await
+        self.submit(Pixels::Image(input), Some(deadline), only, disconnected).await
     }
 
     /// Whether the last image ran; after a failure, the probe is run.
@@ -161,8 +163,8 @@ impl Engine {
         &self.execution
     }
 
-    pub fn execution_alone(&self) -> Option<&Value> {
-        self.execution_alone.as_deref()
+    pub fn single_image_execution(&self) -> Option<&Value> {
+        self.single_image_execution.as_deref()
     }
 
     async fn submit(
@@ -170,7 +172,7 @@ impl Engine {
         pixels: Pixels,
         deadline: Option<Instant>,
         only: bool,
-        gone: impl Future<Output = ()>,
+        disconnected: impl Future<Output = ()>,
     ) -> Result<Inference, InferenceError> {
         let (reply, mut answered) = oneshot::channel();
         let ticket = Ticket::default();
@@ -184,16 +186,16 @@ impl Engine {
         };
         let cancelled = tokio::select! {
             biased;
-            answer = &mut answered => return self.noted(answer),
+            answer = &mut answered => return self.update_health(answer),
             () = expired => InferenceError::Expired,
-            () = gone => InferenceError::Cancelled,
+            () = disconnected => InferenceError::Cancelled,
         };
-        // A session that has taken it answers: work that ran has a result.
-        if ticket.cancel() { Err(cancelled) } else { self.noted(answered.await) }
+        // Too late to cancel: the session has taken the image, so wait for its result.
+        if ticket.cancel() { Err(cancelled) } else { self.update_health(answered.await) }
     }
 
     /// Remembers whether the model ran.
-    fn noted(
+    fn update_health(
         &self,
         answer: Result<Result<Inference, InferenceError>, oneshot::error::RecvError>,
     ) -> Result<Inference, InferenceError> {

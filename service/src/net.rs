@@ -12,6 +12,6 @@ mod write_timeout;
 
 pub(crate) use address::{AddressBlock, Peer};
 pub(crate) use idle::PublicResponsePermit;
-pub use server::{ListenerRole, OpenConnections, Service, serve};
+pub use server::{ListenerRole, OpenConnections, Service, accept_loop};
 pub(crate) use slots::Connection;
 pub use tls::{TlsError, certificate_expiry};

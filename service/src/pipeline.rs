@@ -1,7 +1,20 @@
 //! The path of one request, from an admitted upload to an audited answer. Read this file first.
 //!
-//! `Submission -> Case -> ModelInput -> Inference -> Prediction -> AuditReceipt -> Answer`: each step takes
+//! `Submission -> Case -> ModelInput -> Inference -> Examination -> AuditReceipt -> Answer`: each step takes
 //! the result of the step before. A case that is rejected, cancelled or fails has an audit row as well.
+//!
+//! | Step | File |
+//! |---|---|
+//! | order of the steps, pseudonym, candidate | this file |
+//! | slots, upload's memory | `admission.rs` |
+//! | deadline, disconnected client | `cancellation.rs` |
+//! | id, input digest, idempotency key: `Case` | `case.rs` |
+//! | replayed answer, answer to store for retries | `replayed.rs` |
+//! | decode, preprocess, run the model, calibrate, decide | `examine.rs` |
+//! | heatmap | `explain.rs` |
+//! | facts of the image for its row | `observed.rs` |
+//! | build and commit the audit row | `record.rs` |
+//! | receipt and examination: `Answer` | `answer.rs` |
 
 mod admission;
 mod answer;
@@ -33,7 +46,7 @@ use crate::worker_pool::WorkerPool;
 use case::Case;
 use cxr::intended_use::SitePatients;
 use cxr::{DecodeLimits, Workspace};
-use examine::{Prediction, Progress, catch_panic};
+use examine::{Examination, Progress, catch_panic};
 use record::log_failure;
 use std::sync::Arc;
 
@@ -114,7 +127,7 @@ impl Pipeline {
         case: &Case,
         engine: &Engine,
         progress: &mut Progress,
-    ) -> Result<Prediction, Stop> {
+    ) -> Result<Examination, Stop> {
         let input = Arc::new(self.prepare(case, progress).await?);
         let inference = case.infer(engine, &input, progress).await?;
         let position = case.locate(&inference)?;
@@ -123,12 +136,12 @@ impl Pipeline {
         let decision = case.decide(probability, &position, progress, &assumed);
         let map = case.activation_map(&inference, &decision);
         let explanation = self.explain(case, map, *input.geometry()).await?;
-        Ok(Prediction { input, inference, position, probability, decision, assumed, explanation })
+        Ok(Examination { input, inference, position, probability, decision, assumed, explanation })
     }
 
     /// The pseudonym of the patient, if the client sent an identifier.
     async fn pseudonym(&self, case: &Case) -> Result<Option<[u8; 32]>, RecordError> {
-        let Some(identifier) = &case.stated.subject else { return Ok(None) };
+        let Some(identifier) = &case.submission.stated.subject else { return Ok(None) };
         Ok(Some(self.audit.pseudonym(identifier).await?))
     }
 
@@ -137,7 +150,7 @@ impl Pipeline {
         &self,
         case: &Case,
         progress: &Progress,
-        outcome: &Result<Prediction, Stop>,
+        outcome: &Result<Examination, Stop>,
         receipt: &AuditReceipt,
     ) {
         let (Some(shadow), Ok(prediction)) = (&self.shadow, outcome) else { return };
@@ -147,6 +160,6 @@ impl Pipeline {
             stated: progress.observed.metadata,
             assumed: prediction.assumed.clone(),
         };
-        shadow.offer(answered, &case.image, &prediction.input, &case.serving);
+        shadow.offer(answered, &case.submission.image, &prediction.input, &case.serving);
     }
 }

@@ -6,10 +6,10 @@ pub mod columns;
 pub mod hmac;
 pub mod idempotency;
 pub mod leaf;
-pub mod row;
+pub mod sealed;
 pub mod shadow;
 pub mod tree;
 
 pub use columns::{AuditRow, Hex};
 pub use leaf::Digests;
-pub use row::SealedRow;
+pub use sealed::SealedRow;

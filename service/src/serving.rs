@@ -75,8 +75,14 @@ impl Serving {
             proof: sessions.proof,
             execution: sessions.execution,
         };
-        let engine =
-            Engine::start(sessions.backends, sessions.alone, sessions.policy, niceness, facts, metrics)?;
+        let engine = Engine::start(
+            sessions.backends,
+            sessions.single_image,
+            sessions.policy,
+            niceness,
+            facts,
+            metrics,
+        )?;
         tracing::info!(
             name = model.manifest().name,
             version = model.manifest().version,
@@ -85,7 +91,7 @@ impl Serving {
             provider = engine.proof().provider,
             sessions = sessions.policy.sessions,
             max_batch = sessions.policy.max_batch,
-            alone = engine.execution_alone().is_some(),
+            alone = engine.single_image_execution().is_some(),
             "model ready"
         );
         Ok(Self { model, engine: Ok(engine) })
@@ -105,21 +111,21 @@ impl Serving {
     }
 }
 
-/// Checks the golden outputs of every session. The session for an image that is alone must also give the same
-/// bits as the others, or an answer would depend on the load; if it does not, the service goes without it.
+/// Checks the golden outputs of every session. The single-image session must also give the same bits as the
+/// others, or an answer would depend on the load; if it does not, the service goes without it.
 fn prove(golden: &Golden, sessions: &mut Sessions, model: &ServedModel) -> Result<(), WarmupError> {
-    for backend in sessions.backends.iter_mut().chain(sessions.alone.as_mut().map(|alone| &mut alone.backend))
-    {
+    let single_image = sessions.single_image.as_mut().map(|single| &mut single.backend);
+    for backend in sessions.backends.iter_mut().chain(single_image) {
         golden.prove(backend, model, &sessions.batch_sizes)?;
     }
-    if let (Some(alone), Some(other)) = (&mut sessions.alone, sessions.backends.first_mut())
-        && !golden.alike(&mut alone.backend, other)?
+    if let (Some(single), Some(other)) = (&mut sessions.single_image, sessions.backends.first_mut())
+        && !golden.alike(&mut single.backend, other)?
     {
         tracing::warn!(
-            "no extra session for single images (service.model.alone_threads): the model's outputs \
+            "no single-image session (service.model.alone_threads): the model's outputs \
              differ with more threads"
         );
-        sessions.alone = None;
+        sessions.single_image = None;
     }
     Ok(())
 }

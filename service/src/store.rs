@@ -160,13 +160,13 @@ impl Writer {
     /// # Errors
     /// After `Statement` or `Timeout` the rows may exist, unless the error blames a row.
     pub async fn insert_predictions(&self, rows: &[&SealedRow]) -> Result<(), StoreError> {
-        let most = self.max_clock_difference;
-        let insert = || self.pool.run(async |session| predictions::insert(session, rows, most).await);
+        let max = self.max_clock_difference;
+        let insert = || self.pool.run(async |session| predictions::insert(session, rows, max).await);
         let mut inserted = insert().await;
         if inserted.as_ref().is_err_and(StoreError::lacks_a_month) {
             // The sequencer makes months ahead: no replica led for months, or our clock is wrong.
             let made = match self.clock_difference().await {
-                Ok(difference) if difference.exceeds(most) => Err(StoreError::Clock(difference)),
+                Ok(difference) if difference.exceeds(max) => Err(StoreError::Clock(difference)),
                 Ok(_) => self.pool.run(async |session| months::make(session).await).await,
                 Err(error) => Err(error),
             };

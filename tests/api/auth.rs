@@ -1,4 +1,4 @@
-//! Authentication and scopes: who is let in, and the answers to everyone else.
+//! Authentication and scopes: which tokens are accepted, and the answers to all others.
 
 use jsonwebtoken::Algorithm;
 use reqwest::Response;
@@ -64,6 +64,7 @@ async fn bad_tokens_are_401_and_leave_no_row() {
 #[tokio::test]
 async fn every_route_requires_its_scope_and_new_routes_cannot_be_forgotten() {
     let server = Server::ready().await;
+    // Not taken from the service, so that a path that becomes public by mistake fails here.
     let public = ["/livez", "/readyz", "/metrics", "/openapi.json"];
     let wanted = [
         ("post", "/v1/predictions", "predict"),
@@ -86,7 +87,7 @@ async fn every_route_requires_its_scope_and_new_routes_cannot_be_forgotten() {
             let (.., scope) = wanted
                 .iter()
                 .find(|(m, p, _)| m == method && p == path)
-                .unwrap_or_else(|| panic!("{method} {path} is new: say here which scope it wants"));
+                .unwrap_or_else(|| panic!("{method} {path} is new: add it to `wanted` with its scope"));
             let target =
                 format!("{}{}", server.base, path.replace("{id}", "0190a000-0000-7000-8000-000000000000"));
             let call = |token: Option<String>| {

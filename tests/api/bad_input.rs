@@ -84,9 +84,9 @@ async fn unsupported_file_types_are_named_with_advice() {
         ("unsupported_pixel_format", "a JPEG-LS file", "baseline JPEG, PNG or TIFF", frame(0xF7, 8)),
     ];
     for (reason, what, advice, image) in cases {
-        let told = problem(server.post("", image).await, 422, "rejected").await;
-        assert_eq!(told["reason"], reason, "{told}");
-        let detail = told["detail"].as_str().unwrap();
+        let body = problem(server.post("", image).await, 422, "rejected").await;
+        assert_eq!(body["reason"], reason, "{body}");
+        let detail = body["detail"].as_str().unwrap();
         assert!(detail.contains(what) && detail.contains(advice), "{detail}");
     }
 }

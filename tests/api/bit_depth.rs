@@ -49,7 +49,7 @@ async fn pixels_of_8_bits_in_a_16_bit_file_get_the_answer_of_the_8_bit_file() {
     let depths = "select distinct significant_bits from predictions";
     assert_eq!(postgres::psql(&url, depths).unwrap(), "8", "the rows say that 8 bits carry information");
     let per_image = "select count(distinct logit) from predictions";
-    assert_eq!(postgres::psql(&url, per_image).unwrap(), pictures.len().to_string(), "to the bit");
+    assert_eq!(postgres::psql(&url, per_image).unwrap(), pictures.len().to_string(), "one logit per picture");
 
     // Data that use all 16 bits keep their depth.
     let below = (0..16).cycle();

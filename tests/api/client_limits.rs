@@ -180,7 +180,7 @@ async fn every_refusal_is_counted_and_the_log_of_refusals_is_bounded() {
     }
     assert!(
         [403, 404].into_iter().all(|status| security.iter().any(|line| line["status"] == status)),
-        "one hides the other"
+        "the log lacks the refusals with 403 or those with 404"
     );
 }
 

@@ -85,8 +85,8 @@ async fn a_token_with_199_groups_is_accepted_over_both_versions_of_http() {
     let longer = tokens::sign_development(&with(&json!({"scope": "predict", "x": "x".repeat(30_000)})));
     let refused =
         server.client.get(format!("{}/v1/model", server.base)).bearer_auth(longer).send().await.unwrap();
-    let told = problem(refused, 401, "unauthenticated").await;
-    assert!(told["detail"].as_str().unwrap().contains("32768"), "{told}");
+    let body = problem(refused, 401, "unauthenticated").await;
+    assert!(body["detail"].as_str().unwrap().contains("32768"), "{body}");
 }
 
 #[tokio::test]
@@ -129,12 +129,12 @@ async fn a_refusal_names_the_wrong_claim_of_a_token_and_never_its_value() {
         let request = server.client.get(format!("{}/v1/model", server.base)).bearer_auth(&token);
         let refused = request.send().await.unwrap();
         let challenge = refused.headers()["www-authenticate"].to_str().unwrap().to_owned();
-        let told = problem(refused, 401, "unauthenticated").await;
+        let body = problem(refused, 401, "unauthenticated").await;
         assert!(
-            told["detail"].as_str().unwrap().contains(named) && challenge.contains(named),
-            "{named}: {told} {challenge}"
+            body["detail"].as_str().unwrap().contains(named) && challenge.contains(named),
+            "{named}: {body} {challenge}"
         );
-        assert!(!told.to_string().contains(secret) && !told.to_string().contains(&token), "{told}");
+        assert!(!body.to_string().contains(secret) && !body.to_string().contains(&token), "{body}");
     }
     assert!(!server.log().contains(secret) && !server.log().contains('\u{202e}'));
 }
@@ -184,11 +184,11 @@ async fn booleans_are_accepted_in_common_spellings_and_empty_fields_count_as_abs
         let answer: Value = answer.json().await.unwrap();
         assert_eq!(answer["heatmap"].is_string(), drawn, "{explain}");
     }
-    let told =
+    let body =
         problem(server.post("?explain=perhaps", images::small(1)).await, 400, "malformed_request").await;
-    assert!(told["detail"].as_str().unwrap().contains("explain must be true or false"), "{told}");
-    let told = problem(server.post("?agee=4", images::small(1)).await, 400, "malformed_request").await;
-    assert!(told["detail"].as_str().unwrap().contains("age, view, modality, explain"), "{told}");
+    assert!(body["detail"].as_str().unwrap().contains("explain must be true or false"), "{body}");
+    let body = problem(server.post("?agee=4", images::small(1)).await, 400, "malformed_request").await;
+    assert!(body["detail"].as_str().unwrap().contains("age, view, modality, explain"), "{body}");
 
     let form = Form::new().text("age", "").text("view", " ").text("modality", "").text("subject", "");
     let form = form.part("file", Part::bytes(images::small(1)));
@@ -221,8 +221,8 @@ async fn a_filter_that_no_row_can_match_is_a_400_that_names_it() {
         ("actr=x", "actor", "outcome, decision"),
     ] {
         let answer = server.get(&format!("/v1/predictions?{query}"), "audit:read").await;
-        let told = problem(answer, 400, "malformed_request").await;
-        let detail = told["detail"].as_str().unwrap();
+        let body = problem(answer, 400, "malformed_request").await;
+        let detail = body["detail"].as_str().unwrap();
         assert!(detail.contains(parameter) && detail.contains(allowed), "{query}: {detail}");
         assert!(!detail.contains("Mary") && !detail.contains("nonsense"), "{detail}");
     }
@@ -280,10 +280,10 @@ async fn only_listed_origins_may_read_answers_in_a_browser() {
         std::fs::write(folder.path().join("development.yaml"), yaml).unwrap();
         let options = Options::on("postgres://nobody@localhost/nothing");
         let refused = options.variable("CXR_CONFIG_DIR", folder.path().to_str().unwrap()).run_to_end();
-        let told = String::from_utf8_lossy(&refused.stderr).into_owned();
+        let output = String::from_utf8_lossy(&refused.stderr).into_owned();
         assert!(
-            !refused.status.success() && told.contains("service.http.cors.allowed_origins"),
-            "{wrong}: {told}"
+            !refused.status.success() && output.contains("service.http.cors.allowed_origins"),
+            "{wrong}: {output}"
         );
     }
 }
@@ -311,7 +311,7 @@ async fn the_api_browser_has_a_content_security_policy_and_cannot_be_framed() {
         let source = head.split_once("src=\"").unwrap().1.split('"').next().unwrap();
         assert!(
             rest.split("</script>").next().unwrap().trim().is_empty(),
-            "a script within the page: {script}"
+            "the page has an inline script: {script}"
         );
         let file = get(&format!("/docs/{}", source.trim_start_matches("./"))).await.unwrap();
         assert_eq!(file.status(), 200, "{source}");

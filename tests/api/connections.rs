@@ -69,7 +69,7 @@ async fn a_head_sent_byte_by_byte_times_out() {
         if stream.write_all(&[byte]).await.is_err() {
             break;
         }
-        assert!(begun.elapsed() < Duration::from_secs(6), "it goes on");
+        assert!(begun.elapsed() < Duration::from_secs(6), "the connection is not closed");
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
     assert!(begun.elapsed() > Duration::from_millis(1400), "{:?}", begun.elapsed());

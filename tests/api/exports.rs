@@ -40,14 +40,14 @@ async fn download(server: &Server, format: &str) -> (usize, u64, u64) {
 /// Sends predictions one after the other until notified. Returns their number and the slowest time.
 async fn predict(server: &Server, until: &tokio::sync::Notify) -> (usize, Duration) {
     let (mut answered, mut slowest) = (0, Duration::ZERO);
-    let told = until.notified();
-    tokio::pin!(told);
+    let notified = until.notified();
+    tokio::pin!(notified);
     loop {
         let begun = Instant::now();
         assert_eq!(server.post("", images::jpeg(answered as u64, false)).await.status(), 200);
         slowest = slowest.max(begun.elapsed());
         answered += 1;
-        if tokio::time::timeout(Duration::from_millis(50), &mut told).await.is_ok() {
+        if tokio::time::timeout(Duration::from_millis(50), &mut notified).await.is_ok() {
             return (answered, slowest);
         }
     }
@@ -86,7 +86,7 @@ async fn a_long_log_is_downloaded_in_constant_memory_while_predictions_are_answe
     let mut slow = server.get("/v1/predictions?format=ndjson", "audit:read").await;
     let (begun, mut most) = (Instant::now(), 0);
     while begun.elapsed() < Duration::from_secs(3) {
-        assert!(slow.chunk().await.unwrap().is_some(), "it ended early");
+        assert!(slow.chunk().await.unwrap().is_some(), "the download ended early");
         most = most.max(server.memory_bytes());
         tokio::time::sleep(Duration::from_millis(100)).await;
     }

@@ -16,9 +16,9 @@ fn validate(folder: &std::path::Path, lines: &[u8]) -> (u64, u64, String) {
         .spawn()
         .unwrap();
     node.stdin.take().unwrap().write_all(lines).unwrap();
-    let told = String::from_utf8(node.wait_with_output().unwrap().stdout).unwrap();
-    let last: Value = serde_json::from_str(told.lines().last().unwrap()).unwrap();
-    (last["n"].as_u64().unwrap(), last["wrong"].as_u64().unwrap(), told)
+    let output = String::from_utf8(node.wait_with_output().unwrap().stdout).unwrap();
+    let last: Value = serde_json::from_str(output.lines().last().unwrap()).unwrap();
+    (last["n"].as_u64().unwrap(), last["wrong"].as_u64().unwrap(), output)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -38,8 +38,8 @@ async fn every_row_is_a_valid_r4_audit_event() {
     let answer = server.get("/v1/predictions?format=fhir", "audit:read").await;
     assert_eq!(answer.headers()["content-type"], "application/fhir+ndjson");
     let lines = answer.bytes().await.unwrap();
-    let (n, wrong, told) = validate(&folder, &lines);
-    assert_eq!((n, wrong), (5, 0), "{told}");
+    let (n, wrong, output) = validate(&folder, &lines);
+    assert_eq!((n, wrong), (5, 0), "{output}");
     let events: Vec<Value> = lines
         .split(|b| *b == b'\n')
         .filter(|l| !l.is_empty())
@@ -47,12 +47,16 @@ async fn every_row_is_a_valid_r4_audit_event() {
         .collect();
     let outcomes: Vec<&str> = events.iter().map(|event| event["outcome"].as_str().unwrap()).collect();
     assert_eq!(outcomes, ["4", "0", "4", "4", "0"], "the newest first");
-    assert_eq!(events[1]["entity"].as_array().unwrap().len(), 2, "the image and the person");
+    assert_eq!(
+        events[1]["entity"].as_array().unwrap().len(),
+        2,
+        "one entity for the image and one for the patient"
+    );
 
     // The validator does find errors.
     let mut broken = events[1].clone();
     broken["action"] = "Q".into();
     broken["surprise"] = 1.into();
-    let (_, wrong, told) = validate(&folder, format!("{broken}\n").as_bytes());
-    assert!(wrong == 1 && told.contains("surprise") && told.contains("action"), "{told}");
+    let (_, wrong, output) = validate(&folder, format!("{broken}\n").as_bytes());
+    assert!(wrong == 1 && output.contains("surprise") && output.contains("action"), "{output}");
 }

@@ -49,7 +49,7 @@ async fn a_clear_negative_stays_dark_and_a_positive_is_drawn_on_the_same_scale()
     let [low, high] = [0, 1].map(|end| scale.split(' ').nth(end).unwrap().parse::<f64>().unwrap());
     assert!((low - ends[0]).abs() < 1e-5 && (high - ends[1]).abs() < 1e-5, "{scale} {model}");
     let sql = "select count(*) from predictions where heatmap_low > 0 and heatmap_high > heatmap_low";
-    assert_eq!(postgres::psql(&url, sql).unwrap(), "1", "the row says on which scale");
+    assert_eq!(postgres::psql(&url, sql).unwrap(), "1", "the row has the scale of the heatmap");
 
     let Some(folder) = real_data("kermany_originals/val/PNEUMONIA") else { return };
     let mut n_drawn = 0;
@@ -105,17 +105,17 @@ async fn a_bundle_without_a_scale_gives_no_heatmaps_and_says_so() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_retry_gets_the_first_heatmap_even_after_a_reload() {
     let directory = tempfile::tempdir().unwrap();
-    let place = directory.path().join("model");
-    bundles::copy(&place, "9.7.0");
+    let bundle = directory.path().join("model");
+    bundles::copy(&bundle, "9.7.0");
     let url = postgres::shared().database();
-    let server = Options::on(&url).set("model.bundle", &place.display()).start_ready().await;
+    let server = Options::on(&url).set("model.bundle", &bundle.display()).start_ready().await;
     let image = images::png(7, true);
     let request = || {
         let request = server.prediction("?explain=true");
         request.bearer_auth(tokens::token("predict")).header("Idempotency-Key", "k").body(image.clone())
     };
     let first: Value = request().send().await.unwrap().json().await.unwrap();
-    bundles::edit(&place, |manifest| {
+    bundles::edit(&bundle, |manifest| {
         manifest["version"] = "9.8.0".into();
         manifest["variants"]["fp32"]["heatmap"]["low"] = 0.0.into();
     });

@@ -50,7 +50,7 @@ async fn one_trailing_slash_of_a_path_is_ignored() {
     let image = image.bearer_auth(tokens::token("predict")).body(images::jpeg(1, true)).send().await.unwrap();
     assert_eq!(image.status(), 200);
     let answer: serde_json::Value = image.json().await.unwrap();
-    assert!(answer["heatmap"].is_string(), "the query stays");
+    assert!(answer["heatmap"].is_string(), "the query is kept without the slash");
     let row = server.get(&format!("/v1/predictions/{}/", answer["id"].as_str().unwrap()), "audit:read").await;
     assert_eq!(row.status(), 200);
     // The metric counts it under the route, not under the path of the request.

@@ -5,9 +5,9 @@ use serde_json::{Value, json};
 use system_tests::server::{Options, Server, problem};
 use system_tests::{images, postgres, tokens};
 
-async fn state(server: &Server, id: &str, statement: &Value) -> reqwest::Response {
+async fn post_label(server: &Server, id: &str, label: &Value) -> reqwest::Response {
     let request = server.client.post(format!("{}/v1/predictions/{id}/labels", server.base));
-    request.bearer_auth(tokens::token("label")).json(statement).send().await.unwrap()
+    request.bearer_auth(tokens::token("label")).json(label).send().await.unwrap()
 }
 
 async fn ids(server: &Server, query: &str) -> Vec<String> {
@@ -26,10 +26,10 @@ async fn labels_are_kept_as_history_and_the_latest_is_current() {
 
     let first =
         json!({ "label": "positive", "source": "radiologist", "labelled_at": "2026-01-05T10:00:00Z" });
-    let created = state(&server, id, &first).await;
+    let created = post_label(&server, id, &first).await;
     assert_eq!(created.status(), 201);
     let created: Value = created.json().await.unwrap();
-    let again = state(&server, id, &first).await;
+    let again = post_label(&server, id, &first).await;
     assert_eq!(again.status(), 200);
     assert_eq!(again.json::<Value>().await.unwrap(), created);
     assert!(ids(&server, "unreviewed=true").await.is_empty());
@@ -38,8 +38,8 @@ async fn labels_are_kept_as_history_and_the_latest_is_current() {
     // A later finding becomes current; an earlier one that arrives late does not.
     let later = json!({ "label": "negative", "source": "follow_up", "labelled_at": "2026-02-05T10:00:00Z" });
     let earlier = json!({ "label": "positive", "source": "report", "labelled_at": "2026-01-01T10:00:00Z" });
-    for statement in [&later, &earlier] {
-        assert_eq!(state(&server, id, statement).await.status(), 201);
+    for label in [&later, &earlier] {
+        assert_eq!(post_label(&server, id, label).await.status(), 201);
     }
     let labels: Value =
         server.get(&format!("/v1/predictions/{id}/labels"), "label").await.json().await.unwrap();
@@ -53,8 +53,8 @@ async fn labels_are_kept_as_history_and_the_latest_is_current() {
     let other: Value = server.post("", images::jpeg(2, true)).await.json().await.unwrap();
     let text = async |path: &str| server.get(path, "audit:read").await.text().await.unwrap();
     let row: Value = serde_json::from_str(&text(&format!("/v1/predictions/{id}")).await).unwrap();
-    let counting = ["negative", "follow_up", "2026-02-05T10:00:00Z"];
-    assert_eq!(["label", "source", "labelled_at"].map(|member| row[member].as_str().unwrap()), counting);
+    let current = ["negative", "follow_up", "2026-02-05T10:00:00Z"];
+    assert_eq!(["label", "source", "labelled_at"].map(|member| row[member].as_str().unwrap()), current);
     let streamed = text("/v1/predictions?format=ndjson").await;
     let rows: Vec<Value> = streamed.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!((&rows[0]["id"], &rows[1]), (&other["id"], &row));
@@ -62,7 +62,7 @@ async fn labels_are_kept_as_history_and_the_latest_is_current() {
     let streamed = text("/v1/predictions?format=csv").await;
     let lines: Vec<&str> = streamed.lines().collect();
     assert!(lines[0].ends_with(",label,source,labelled_at") && lines[1].ends_with(",,,"), "{streamed}");
-    assert!(lines[2].ends_with(&counting.join(",")), "{streamed}");
+    assert!(lines[2].ends_with(&current.join(",")), "{streamed}");
 }
 
 /// A correction of a correction is stored, and so is the same label by a second reader.
@@ -71,31 +71,29 @@ async fn a_corrected_correction_and_a_second_reader_are_stored() {
     let server = Server::ready().await;
     let answer: Value = server.post("", images::jpeg(1, true)).await.json().await.unwrap();
     let id = answer["id"].as_str().unwrap();
-    let say = async |label: &str, actor: &str, status: u16| {
-        let statement =
-            json!({ "label": label, "source": "radiologist", "labelled_at": "2026-01-05T10:00:00Z" });
+    let post = async |label: &str, actor: &str, status: u16| {
+        let body = json!({ "label": label, "source": "radiologist", "labelled_at": "2026-01-05T10:00:00Z" });
         let request = server.client.post(format!("{}/v1/predictions/{id}/labels", server.base));
         let token = tokens::sign_development(&tokens::claims(actor, "label"));
-        let answer = request.bearer_auth(token).json(&statement).send().await.unwrap();
+        let answer = request.bearer_auth(token).json(&body).send().await.unwrap();
         assert_eq!(answer.status(), status, "{actor}: {label}");
         answer.json::<Value>().await.unwrap()["id"].clone()
     };
-    let first = say("negative", "anna", 201).await;
-    assert_eq!(say("negative", "anna", 200).await, first);
-    say("positive", "anna", 201).await;
+    let first = post("negative", "anna", 201).await;
+    assert_eq!(post("negative", "anna", 200).await, first);
+    post("positive", "anna", 201).await;
     assert_eq!(ids(&server, "label=positive").await, [id]);
-    let corrected = say("negative", "anna", 201).await;
+    let corrected = post("negative", "anna", 201).await;
     assert_ne!(corrected, first);
-    assert_eq!(say("negative", "anna", 200).await, corrected);
+    assert_eq!(post("negative", "anna", 200).await, corrected);
     assert_eq!(ids(&server, "label=negative").await, [id]);
     assert!(ids(&server, "label=positive").await.is_empty());
-    say("negative", "bert", 201).await;
+    post("negative", "bert", 201).await;
 
     // Concurrent deliveries of one label are one row.
     let deliveries = futures_util::future::join_all((0..12).map(|_| async {
-        let statement =
-            json!({ "label": "positive", "source": "report", "labelled_at": "2026-01-06T10:00:00Z" });
-        state(&server, id, &statement).await.status().as_u16()
+        let body = json!({ "label": "positive", "source": "report", "labelled_at": "2026-01-06T10:00:00Z" });
+        post_label(&server, id, &body).await.status().as_u16()
     }));
     let statuses = deliveries.await;
     assert_eq!(statuses.iter().filter(|&&status| status == 201).count(), 1, "{statuses:?}");
@@ -103,9 +101,9 @@ async fn a_corrected_correction_and_a_second_reader_are_stored() {
 
     let labels: Value =
         server.get(&format!("/v1/predictions/{id}/labels"), "label").await.json().await.unwrap();
-    let said: Vec<&str> =
+    let stored: Vec<&str> =
         labels["labels"].as_array().unwrap().iter().map(|label| label["label"].as_str().unwrap()).collect();
-    assert_eq!(said, ["positive", "negative", "negative", "positive", "negative"]);
+    assert_eq!(stored, ["positive", "negative", "negative", "positive", "negative"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -128,14 +126,14 @@ async fn invalid_labels_are_refused() {
         ("comment", json!("patient 4711")),
         ("label", Value::Null),
     ] {
-        let mut statement = good.clone();
-        statement[member] = value;
-        let refused = problem(state(&server, id, &statement).await, 400, "malformed_request").await;
+        let mut body = good.clone();
+        body[member] = value;
+        let refused = problem(post_label(&server, id, &body).await, 400, "malformed_request").await;
         assert!(!refused.to_string().contains("4711") && !refused.to_string().contains("Jane"), "{refused}");
     }
     let nobody = "01933c5e-0000-7000-8000-000000000000";
-    problem(state(&server, nobody, &good).await, 404, "not_found").await;
-    problem(state(&server, "7", &good).await, 400, "malformed_request").await;
+    problem(post_label(&server, nobody, &good).await, 404, "not_found").await;
+    problem(post_label(&server, "7", &good).await, 400, "malformed_request").await;
     let request = server.client.post(format!("{}/v1/predictions/{id}/labels", server.base));
     let refused = request.bearer_auth(tokens::token("predict")).json(&good).send().await.unwrap();
     problem(refused, 403, "forbidden").await;

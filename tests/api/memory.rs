@@ -37,9 +37,9 @@ async fn an_image_that_needs_more_than_all_memory_is_rejected_with_its_row() {
     let url = postgres::shared().database();
     let server = Options::on(&url).set("limits.decode_memory_mb", &64).start_ready().await;
     let answer = server.post("", images::rgba16(3000, 3000)).await;
-    let told = system_tests::server::problem(answer, 422, "rejected").await;
-    assert_eq!(told["reason"], "too_many_pixels", "{told}");
-    assert!(told["detail"].as_str().unwrap().contains("this service has 64 MiB for it"), "{told}");
+    let body = system_tests::server::problem(answer, 422, "rejected").await;
+    assert_eq!(body["reason"], "too_many_pixels", "{body}");
+    assert!(body["detail"].as_str().unwrap().contains("this service has 64 MiB for it"), "{body}");
     assert_eq!(
         postgres::psql(&url, "select count(*) from predictions where outcome = 'rejected'").unwrap(),
         "1"
@@ -77,8 +77,8 @@ async fn uploads_wait_for_memory_and_are_then_refused_with_retry_after() {
 fn too_little_memory_is_reported_at_start() {
     let options = Options::on(&postgres::shared().database()).set("limits.decode_memory_mb", &8);
     let ended = options.run_to_end();
-    let told = String::from_utf8_lossy(&ended.stderr).into_owned();
-    assert!(!ended.status.success() && told.contains("8 MiB are left for decoding images"), "{told}");
+    let output = String::from_utf8_lossy(&ended.stderr).into_owned();
+    assert!(!ended.status.success() && output.contains("8 MiB are left for decoding images"), "{output}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -100,6 +100,6 @@ async fn fewer_file_descriptors_than_connections_are_reported_at_start() {
 
     let options = Options::on(&postgres::shared().database()).limited("--nofile=100:100");
     let ended = tokio::task::spawn_blocking(move || options.run_to_end()).await.unwrap();
-    let told = String::from_utf8_lossy(&ended.stderr).into_owned();
-    assert!(!ended.status.success() && told.contains("ulimit -n is 100"), "{told}");
+    let output = String::from_utf8_lossy(&ended.stderr).into_owned();
+    assert!(!ended.status.success() && output.contains("ulimit -n is 100"), "{output}");
 }

@@ -55,9 +55,9 @@ async fn an_endless_part_header_is_refused_early_and_delays_no_other_client() {
         tokio::select! {
             answers = &mut attack => break answers,
             () = tokio::time::sleep(Duration::from_millis(20)) => {
-                let asked = Instant::now();
+                let sent = Instant::now();
                 assert_eq!(server.client.get(format!("{}/livez", server.base)).send().await.unwrap().status(), 200);
-                slowest = slowest.max(asked.elapsed());
+                slowest = slowest.max(sent.elapsed());
             }
         }
     };

@@ -43,11 +43,11 @@ impl Provider {
             .spawn()
             .unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let (told, port) = mpsc::channel();
+        let (sender, port) = mpsc::channel();
         std::thread::spawn(move || {
             for line in lines.map_while(Result::ok) {
                 if let Some(port) = line.strip_prefix("listening ") {
-                    drop(told.send(port.to_owned()));
+                    drop(sender.send(port.to_owned()));
                 }
             }
         });
@@ -153,7 +153,7 @@ async fn unknown_keys_do_not_flood_the_provider_and_known_keys_work_without_it()
     let server = options.start_ready().await;
     let token = provider.token("ES256", "predict").await;
 
-    let before: u64 = provider.get("/asked").await.parse().unwrap();
+    let before: u64 = provider.get("/fetches").await.parse().unwrap();
     let begun = Instant::now();
     let unknown = {
         let folder = tempfile::tempdir().unwrap();
@@ -162,19 +162,23 @@ async fn unknown_keys_do_not_flood_the_provider_and_known_keys_work_without_it()
     };
     let refused: Vec<_> = (0..40).map(|_| post(&server, &unknown)).collect();
     for answer in futures_util::future::join_all(refused).await {
-        // Requests beyond those that may wait are told to retry.
+        // Only some requests may wait for the provider; the others get 503.
         match answer.status().as_u16() {
             503 => problem(answer, 503, "keys_unavailable").await,
             _ => problem(answer, 401, "unauthenticated").await,
         };
     }
-    let asked = provider.get("/asked").await.parse::<u64>().unwrap() - before;
+    let fetches = provider.get("/fetches").await.parse::<u64>().unwrap() - before;
     let most = begun.elapsed().as_millis() as u64 / 200 + 2;
-    assert!(asked <= most, "asked {asked} times in {:?}", begun.elapsed());
+    assert!(fetches <= most, "fetched the keys {fetches} times in {:?}", begun.elapsed());
 
     provider.child.kill().unwrap();
     tokio::time::sleep(Duration::from_secs(2)).await;
-    assert_eq!(post(&server, &token).await.status(), 200, "known keys count while the provider is away");
+    assert_eq!(
+        post(&server, &token).await.status(),
+        200,
+        "known keys are accepted while the provider is down"
+    );
     assert!(server.logged("fetching the key set failed").await.is_some());
     server.wait_ready(false).await;
     // The token may be good, but the service cannot check it.
@@ -195,8 +199,8 @@ async fn without_the_provider_the_service_starts_and_is_not_ready() {
     let problem = problem(answer, 503, "not_ready").await;
     assert_eq!(problem["checks"][0]["check"], "keys", "{problem}");
     // The endpoint is public, so it names the source and not its URL.
-    let told = problem.to_string();
-    assert!(told.contains("service.auth.keys[0]") && !told.contains("127.0.0.1"), "{told}");
+    let text = problem.to_string();
+    assert!(text.contains("service.auth.keys[0]") && !text.contains("127.0.0.1"), "{text}");
     let log = server.log();
     assert!(log.contains("http://127.0.0.1:9/jwks"), "{log}");
     // Development tokens are still checked with the secret.

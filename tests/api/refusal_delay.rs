@@ -23,11 +23,11 @@ async fn loop_on(
     let one = || async {
         let mut slowest = Duration::ZERO;
         while begun.elapsed() < time {
-            let asked = Instant::now();
+            let sent = Instant::now();
             let request = server.client.get(format!("{}{path}", server.base));
             let request = token.iter().fold(request, reqwest::RequestBuilder::bearer_auth);
             request.send().await.unwrap();
-            slowest = slowest.max(asked.elapsed());
+            slowest = slowest.max(sent.elapsed());
             n_answers.fetch_add(1, Ordering::Relaxed);
         }
         slowest
@@ -43,9 +43,9 @@ async fn unauthenticated_retries_are_delayed_and_authenticated_clients_are_not()
     let client = async {
         let mut slowest = Duration::ZERO;
         for _ in 0..20 {
-            let asked = Instant::now();
+            let sent = Instant::now();
             assert_eq!(server.get("/v1/model", "predict").await.status(), 200);
-            slowest = slowest.max(asked.elapsed());
+            slowest = slowest.max(sent.elapsed());
             tokio::time::sleep(Duration::from_millis(150)).await;
         }
         slowest
@@ -60,10 +60,10 @@ async fn unauthenticated_retries_are_delayed_and_authenticated_clients_are_not()
     assert!(slowest_answer < Duration::from_millis(1500), "{slowest_answer:?}");
     // After a pause, refusals come at once again.
     tokio::time::sleep(Duration::from_secs(5)).await;
-    let asked = Instant::now();
+    let sent = Instant::now();
     let refused = server.client.get(format!("{}/v1/model", server.base)).send().await.unwrap();
     assert_eq!(refused.status(), 401);
-    assert!(asked.elapsed() < Duration::from_millis(500), "{:?}", asked.elapsed());
+    assert!(sent.elapsed() < Duration::from_millis(500), "{:?}", sent.elapsed());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -77,9 +77,9 @@ async fn refusals_are_delayed_per_token_and_not_per_address() {
     let loops = loop_on(&server, 40, "/v1/predictions", Some(&refused), Duration::from_secs(4));
     let others = async {
         tokio::time::sleep(Duration::from_secs(2)).await;
-        let asked = Instant::now();
+        let sent = Instant::now();
         assert_eq!(server.get("/v1/predictions", "label").await.status(), 403);
-        asked.elapsed()
+        sent.elapsed()
     };
     let ((_, slowest), other) = tokio::join!(loops, others);
     assert!(slowest > Duration::from_secs(2) && other < Duration::from_millis(800), "{slowest:?} {other:?}");
@@ -93,10 +93,10 @@ async fn retry_after_grows_with_the_wait() {
     let calls = (0..60).map(|_| server.post("", image.clone()));
     let answers = futures_util::future::join_all(calls).await;
     let refused = answers.iter().filter(|answer| answer.status() == 429);
-    let mut asked: Vec<u64> =
+    let mut waits: Vec<u64> =
         refused.map(|answer| answer.headers()["retry-after"].to_str().unwrap().parse().unwrap()).collect();
-    asked.sort_unstable();
-    assert!(asked.first() == Some(&1) && asked.last() == Some(&3), "{asked:?}");
+    waits.sort_unstable();
+    assert!(waits.first() == Some(&1) && waits.last() == Some(&3), "{waits:?}");
     assert!(answers.iter().all(|answer| [200, 429].contains(&answer.status().as_u16())));
 }
 

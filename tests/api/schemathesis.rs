@@ -34,7 +34,7 @@ async fn every_answer_is_documented() {
         .args(["--header", &format!("Authorization: Bearer {}", tokens::token(SCOPES))])
         .output()
         .unwrap();
-    let said = String::from_utf8_lossy(&run.stdout) + String::from_utf8_lossy(&run.stderr);
-    assert!(run.status.success(), "{said}");
-    println!("{said}\n{:.0} s", started.elapsed().as_secs_f64());
+    let output = String::from_utf8_lossy(&run.stdout) + String::from_utf8_lossy(&run.stderr);
+    assert!(run.status.success(), "{output}");
+    println!("{output}\n{:.0} s", started.elapsed().as_secs_f64());
 }

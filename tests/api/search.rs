@@ -128,8 +128,8 @@ async fn extreme_times(server: &Server, all: &[String]) {
 async fn the_whole_log_is_streamed_and_every_read_is_recorded() {
     let url = postgres::shared().database();
     let server = filled(&url).await;
-    let looks = || postgres::psql(&url, "select actor, query, n_rows from audit_reads order by id").unwrap();
-    assert_eq!(looks(), "");
+    let reads = || postgres::psql(&url, "select actor, query, n_rows from audit_reads order by id").unwrap();
+    assert_eq!(reads(), "");
     let listed = page(&server, "?limit=1000&outcome=predicted").await;
     let text = |path: &str| {
         let path = path.to_owned();
@@ -147,11 +147,11 @@ async fn the_whole_log_is_streamed_and_every_read_is_recorded() {
     let id = rows[0]["id"].as_str().unwrap();
     assert_eq!(server.get(&format!("/v1/predictions/{id}"), "audit:read").await.status(), 200);
 
-    let looks = looks();
-    let looks: Vec<&str> = looks.lines().collect();
-    assert_eq!(looks.len(), 4, "{looks:?}");
-    assert!(looks.iter().all(|look| look.starts_with("tester|")));
-    assert!(looks[0].ends_with("|9") && looks[1].contains("ndjson") && looks[3].contains(id), "{looks:?}");
+    let reads = reads();
+    let reads: Vec<&str> = reads.lines().collect();
+    assert_eq!(reads.len(), 4, "{reads:?}");
+    assert!(reads.iter().all(|read| read.starts_with("tester|")));
+    assert!(reads[0].ends_with("|9") && reads[1].contains("ndjson") && reads[3].contains(id), "{reads:?}");
 
     // A read that cannot be recorded is refused.
     postgres::psql(&url, "alter table audit_reads add constraint nothing check (false) not valid").unwrap();

@@ -31,12 +31,12 @@ async fn a_bundle_with_one_flipped_byte_is_refused_and_the_file_is_named() {
         damaged[middle] ^= 1;
         std::fs::write(&path, &damaged).unwrap();
         let output = options.run_to_end();
-        let said =
+        let text =
             format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         assert!(!output.status.success());
         let name = path.strip_prefix(&bundle).unwrap().to_str().unwrap().to_owned();
         // The signature covers the manifest, so the signature does not match.
-        assert!(said.contains(&name), "{name}: {said}");
+        assert!(text.contains(&name), "{name}: {text}");
         std::fs::write(&path, intact).unwrap();
     }
 }
@@ -62,15 +62,15 @@ async fn production_refuses_settings_that_are_for_development_only() {
             .set("audit.site", &"test-site")
             .set("audit.anchor.directory", &directory.path().join("anchor").display())
     };
-    let said = |options: Options| {
+    let failed_start = |options: Options| {
         let output = options.run_to_end();
         assert!(!output.status.success());
         format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
     };
-    let text = said(production());
+    let text = failed_start(production());
     assert!(text.contains("development") && text.contains("key"), "{text}");
     let secret = "a-secret-of-32-bytes-or-more-that-must-not-be-printed";
-    let text = said(production().set("auth.hs256_secret", &secret));
+    let text = failed_start(production().set("auth.hs256_secret", &secret));
     assert!(text.contains("hs256_secret") && !text.contains(secret), "{text}");
 }
 

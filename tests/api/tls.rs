@@ -66,7 +66,7 @@ async fn tls_offers_http_2_and_can_require_client_certificates() {
     assert_eq!(curl(folder.path(), &["--cacert", "ca.pem", "--http2", &ready]), "200 2");
     assert_eq!(curl(folder.path(), &["--cacert", "ca.pem", "--http1.1", &ready]), "200 1.1");
     assert!(curl(folder.path(), &["--cacert", "ca.pem", "--tls-max", "1.1", &ready]).starts_with("000"));
-    assert!(curl(folder.path(), &[&ready]).starts_with("000"), "an unknown CA");
+    assert!(curl(folder.path(), &[&ready]).starts_with("000"), "curl accepts a certificate of an unknown CA");
     assert!(curl(folder.path(), &[&ready.replace("https", "http")]).starts_with("000"));
 
     std::fs::write(folder.path().join("development.yaml"), yaml(&file("ca.pem"))).unwrap();
@@ -78,8 +78,8 @@ async fn tls_offers_http_2_and_can_require_client_certificates() {
 
     std::fs::write(folder.path().join("server.key"), "nothing").unwrap();
     let refused = options().run_to_end();
-    let told = String::from_utf8_lossy(&refused.stderr).into_owned();
-    assert!(!refused.status.success() && told.contains("holds no private key in PEM"), "{told}");
+    let output = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(!refused.status.success() && output.contains("holds no private key in PEM"), "{output}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -103,15 +103,21 @@ async fn the_address_for_operators_uses_the_same_tls_files_or_its_own() {
     let shown = |url: &str| {
         ["--cacert", "ca.pem", "--cert", "client.pem", "--key", "client.key", url].map(str::to_owned)
     };
-    let asked =
+    let fetched =
         |arguments: &[String]| curl(folder.path(), &arguments.iter().map(String::as_str).collect::<Vec<_>>());
 
     // The same files: both addresses require a client certificate.
     let server = both(format!("tls: {}", files(&file("ca.pem")))).start().await;
     let metrics = format!("https://{}/metrics", server.operators_address());
-    assert_eq!(asked(&shown(&metrics)), "200 2");
-    assert!(curl(folder.path(), &["--cacert", "ca.pem", &metrics]).starts_with("000"), "no certificate");
-    assert!(curl(folder.path(), &[&metrics.replace("https", "http")]).starts_with("000"), "in clear");
+    assert_eq!(fetched(&shown(&metrics)), "200 2");
+    assert!(
+        curl(folder.path(), &["--cacert", "ca.pem", &metrics]).starts_with("000"),
+        "a client without a certificate is answered"
+    );
+    assert!(
+        curl(folder.path(), &[&metrics.replace("https", "http")]).starts_with("000"),
+        "a request without TLS is answered"
+    );
     let text =
         Command::new("curl").args(shown(&metrics)).arg("-s").current_dir(folder.path()).output().unwrap();
     let text = String::from_utf8(text.stdout).unwrap();
@@ -127,8 +133,8 @@ async fn the_address_for_operators_uses_the_same_tls_files_or_its_own() {
 
     // TLS files without the address are an error.
     let refused = options(yaml).run_to_end();
-    let told = String::from_utf8_lossy(&refused.stderr).into_owned();
-    assert!(!refused.status.success() && told.contains("service.http.operations_tls: "), "{told}");
+    let output = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(!refused.status.success() && output.contains("service.http.operations_tls: "), "{output}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

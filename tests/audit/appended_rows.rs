@@ -11,9 +11,10 @@ async fn a_row_appended_after_the_last_checkpoint_is_found() {
     let unsigned = format!(
         "; insert into audit_checkpoints select {ROWS} + 1, sha256('x'), note from audit_checkpoints where tree_size = {ROWS}"
     );
-    for head in ["", &unsigned] {
-        let found = target.findings(&target.attacked(&format!("{}{head}", add_sql(&target, row, ROWS))));
+    for checkpoint in ["", &unsigned] {
+        let found =
+            target.findings(&target.attacked(&format!("{}{checkpoint}", add_sql(&target, row, ROWS))));
         assert!(found.contains(&(ROWS, 1)), "{found:?}");
-        assert!(found.iter().all(|(place, _)| *place >= ROWS), "{found:?}");
+        assert!(found.iter().all(|(index, _)| *index >= ROWS), "{found:?}");
     }
 }

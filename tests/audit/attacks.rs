@@ -13,8 +13,9 @@ use crate::target::{ROWS, Target, findings, random};
 use system_tests::server::Options;
 use system_tests::{images, postgres};
 
-const PLACES: u64 = 50;
-/// How many of these attacks are also made on a database, which takes a second each.
+/// How often each attack is made, each time at a random leaf.
+const TRIES: u64 = 50;
+/// How many of these tries are also made on a database, which takes a second each.
 const COPIES: u64 = 2;
 
 /// An attack at a leaf index: on the parsed log, and as SQL on its database.
@@ -33,9 +34,9 @@ enum Shows {
     /// The attacked leaf, and possibly the leaves before it back to the checkpoint below.
     ThereAndOn,
     /// All leaves between the checkpoints around it: the location cannot be determined more exactly.
-    BetweenHeads,
+    BetweenCheckpoints,
     /// The same with a missing leaf, which under the last checkpoint may also be the last leaf.
-    BetweenHeadsOneLess,
+    BetweenCheckpointsOneLess,
     /// From the checkpoint below to the anchored one above: the checkpoints in the database are forged.
     UpToTheAnchor,
     /// The same with valid signatures on the forged checkpoints, which can move the start up, but not the
@@ -46,24 +47,28 @@ enum Shows {
 }
 
 impl Shows {
-    fn check(self, target: &Target, place: u64, found: &[(u64, u64)], what: &str) {
-        let (from, n) = *found.first().unwrap_or_else(|| panic!("{what} at {place} is not found"));
-        let (before, after) = (target.head_before(place), target.head_after(place));
-        let anchor = target.anchor_after(place);
+    fn check(self, target: &Target, index: u64, found: &[(u64, u64)], what: &str) {
+        let (from, n) = *found.first().unwrap_or_else(|| panic!("{what} at {index} is not found"));
+        let (before, after) = (target.checkpoint_before(index), target.checkpoint_after(index));
+        let anchor = target.anchor_after(index);
         let right = match self {
-            Self::There => found == [(place, 1)],
-            Self::ThereAndOn => found.contains(&(place, 1)) && (from == place || from == before),
-            Self::BetweenHeads => (from, from + n) == (before, after),
-            Self::BetweenHeadsOneLess => from >= before && (after - 1..=after).contains(&(from + n)),
+            Self::There => found == [(index, 1)],
+            Self::ThereAndOn => found.contains(&(index, 1)) && (from == index || from == before),
+            Self::BetweenCheckpoints => (from, from + n) == (before, after),
+            Self::BetweenCheckpointsOneLess => from >= before && (after - 1..=after).contains(&(from + n)),
             Self::UpToTheAnchor => (from, from + n) == (before, anchor),
             Self::UpToTheAnchorAtLeast => from >= before && from + n == anchor,
             Self::ToTheEnd => {
-                found.contains(&(place, ROWS - place))
-                    && (from == place || (from, from + n) == (before, place))
+                found.contains(&(index, ROWS - index))
+                    && (from == index || (from, from + n) == (before, index))
             }
         };
-        let heads: Vec<&u64> = target.log.heads.keys().collect();
-        assert!(right, "{what} at {place}: {found:?}; heads {heads:?}, anchors {:?}", target.anchors());
+        let checkpoints: Vec<&u64> = target.log.checkpoints.keys().collect();
+        assert!(
+            right,
+            "{what} at {index}: {found:?}; checkpoints {checkpoints:?}, anchors {:?}",
+            target.anchors()
+        );
     }
 }
 
@@ -79,34 +84,44 @@ const ATTACKS: [Attack; 10] = [
         what: "a deleted row and leaf, the others moved up",
         forge: close_gap,
         statements: close_gap_sql,
-        shows: Shows::BetweenHeadsOneLess,
+        shows: Shows::BetweenCheckpointsOneLess,
     },
-    Attack { what: "an inserted row", forge: insert, statements: insert_sql, shows: Shows::BetweenHeads },
-    Attack { what: "two leaves swapped", forge: swap, statements: swap_sql, shows: Shows::BetweenHeads },
+    Attack {
+        what: "an inserted row",
+        forge: insert,
+        statements: insert_sql,
+        shows: Shows::BetweenCheckpoints,
+    },
+    Attack {
+        what: "two leaves swapped",
+        forge: swap,
+        statements: swap_sql,
+        shows: Shows::BetweenCheckpoints,
+    },
     Attack { what: "the end truncated", forge: truncate, statements: truncate_sql, shows: Shows::ToTheEnd },
     Attack {
         what: "everything rewritten, unsigned",
-        forge: |log, place| rewrite(log, place, Signature::Old),
-        statements: |target, place| rewrite_sql(target, place, Signature::Old),
+        forge: |log, index| rewrite(log, index, Signature::Old),
+        statements: |target, index| rewrite_sql(target, index, Signature::Old),
         shows: Shows::UpToTheAnchor,
     },
     Attack {
         what: "everything rewritten, signed with another key",
-        forge: |log, place| rewrite(log, place, Signature::AnotherKey),
-        statements: |target, place| rewrite_sql(target, place, Signature::AnotherKey),
+        forge: |log, index| rewrite(log, index, Signature::AnotherKey),
+        statements: |target, index| rewrite_sql(target, index, Signature::AnotherKey),
         shows: Shows::UpToTheAnchor,
     },
     Attack {
         what: "everything rewritten, signed with the stolen key",
-        forge: |log, place| rewrite(log, place, Signature::StolenKey),
-        statements: |target, place| rewrite_sql(target, place, Signature::StolenKey),
+        forge: |log, index| rewrite(log, index, Signature::StolenKey),
+        statements: |target, index| rewrite_sql(target, index, Signature::StolenKey),
         shows: Shows::UpToTheAnchorAtLeast,
     },
     Attack {
         what: "one row rewritten with its leaf",
         forge: rewrite_one,
         statements: rewrite_one_sql,
-        shows: Shows::BetweenHeads,
+        shows: Shows::BetweenCheckpoints,
     },
 ];
 
@@ -133,16 +148,20 @@ async fn every_attack_on_the_database_is_found_with_its_first_bad_leaf() {
 }
 
 fn attack_everywhere(target: &Target, attack: &Attack) {
-    for n in 0..PLACES {
-        let place = random(ROWS - 1);
+    for n in 0..TRIES {
+        let index = random(ROWS - 1);
         let mut forged = target.log.clone();
-        (attack.forge)(&mut forged, place);
+        (attack.forge)(&mut forged, index);
         let forged = forged.export();
         if n < COPIES {
-            let exported = target.attacked(&(attack.statements)(target, place));
-            assert!(exported == forged, "{} at {place}: the database's export is another", attack.what);
+            let exported = target.attacked(&(attack.statements)(target, index));
+            assert!(
+                exported == forged,
+                "{} at {index}: the database's export differs from the forged one",
+                attack.what
+            );
         }
-        attack.shows.check(target, place, &target.findings(&forged), attack.what);
+        attack.shows.check(target, index, &target.findings(&forged), attack.what);
     }
 }
 
@@ -150,14 +169,14 @@ fn attack_everywhere(target: &Target, attack: &Attack) {
 #[tokio::test(flavor = "multi_thread")]
 async fn swapped_checkpoints_are_found_at_the_first_of_them() {
     let target = Target::fill().await;
-    let sizes: Vec<u64> = target.log.heads.keys().copied().collect();
-    for n in 0..PLACES {
+    let sizes: Vec<u64> = target.log.checkpoints.keys().copied().collect();
+    for n in 0..TRIES {
         let one = random(sizes.len() as u64 - 1);
         let other = sizes[(one + 1 + random(sizes.len() as u64 - 1 - one)) as usize];
         let one = sizes[one as usize];
         let mut forged = target.log.clone();
-        let notes = (forged.heads[&one].clone(), forged.heads[&other].clone());
-        forged.heads.extend([(one, notes.1), (other, notes.0)]);
+        let notes = (forged.checkpoints[&one].clone(), forged.checkpoints[&other].clone());
+        forged.checkpoints.extend([(one, notes.1), (other, notes.0)]);
         let forged = forged.export();
         if n < COPIES {
             let statements = format!(
@@ -165,7 +184,7 @@ async fn swapped_checkpoints_are_found_at_the_first_of_them() {
                  update audit_checkpoints c set note = n.note, root_hash = n.root_hash from notes n \
                  where (c.tree_size, n.tree_size) in (({one}, {other}), ({other}, {one}))"
             );
-            assert!(target.attacked(&statements) == forged, "{one} and {other}");
+            assert!(target.attacked(&statements) == forged, "{one} and {other}: the exports differ");
         }
         assert_eq!(target.findings(&forged)[0], (one, 1), "{one} and {other}");
     }
@@ -175,32 +194,32 @@ async fn swapped_checkpoints_are_found_at_the_first_of_them() {
 #[tokio::test(flavor = "multi_thread")]
 async fn only_the_anchor_detects_a_log_that_continues_from_an_old_backup_with_the_right_key() {
     let target = Target::fill().await;
-    for _ in 0..PLACES {
-        let place = random(ROWS - 1);
+    for _ in 0..TRIES {
+        let index = random(ROWS - 1);
         let mut forged = target.log.clone();
-        roll_back(&mut forged, place);
+        roll_back(&mut forged, index);
         let forged = forged.export();
-        assert_eq!(findings(&forged, None), [], "everything fits and is signed");
-        let place = target.head_before(place);
-        Shows::UpToTheAnchorAtLeast.check(&target, place, &target.findings(&forged), "a roll-back");
+        assert_eq!(findings(&forged, None), [], "without the anchor, the forged log verifies");
+        let index = target.checkpoint_before(index);
+        Shows::UpToTheAnchorAtLeast.check(&target, index, &target.findings(&forged), "a roll-back");
     }
 
     // A service without an anchor cannot detect it.
     let cluster = postgres::shared();
-    let place = target.head_before(random(ROWS - 1));
+    let index = target.checkpoint_before(random(ROWS - 1));
     let copy = cluster.copy(&target.database);
-    cluster.psql(&copy, &format!("{}{}", crate::target::DISARM, truncate_sql(&target, place)));
+    cluster.psql(&copy, &format!("{}{}", crate::target::DISARM, truncate_sql(&target, index)));
     let url = cluster.url(&copy);
     let server = Options::on(&url).start_ready().await;
-    for n in 0..ROWS - place {
+    for n in 0..ROWS - index {
         assert_eq!(server.post("", images::jpeg(n, true)).await.status(), 200);
     }
     sequenced(&url, ROWS).await;
     drop(server);
     let folder = tempfile::tempdir().unwrap();
     let exported = export(&url, folder.path());
-    assert_eq!(verify(&exported, &[]).0, 0, "every checkpoint of it is signed");
+    assert_eq!(verify(&exported, &[]).0, 0, "without the anchor, the forged log verifies");
     let text = std::fs::read_to_string(&exported).unwrap();
     let (from, n) = target.findings(&text)[0];
-    assert!(from >= place && from + n <= target.anchor_after(place), "{place}: {from}, {n}");
+    assert!(from >= index && from + n <= target.anchor_after(index), "{index}: {from}, {n}");
 }

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use system_tests::postgres;
 
 /// Changed values in addition to one of each column.
-const PLACES: usize = 50;
+const MORE_CHANGES: usize = 50;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_changed_value_of_any_column_is_found_at_its_row() {
@@ -30,30 +30,39 @@ async fn a_changed_value_of_any_column_is_found_at_its_row() {
         row.into_iter().map(|(key, _)| key).collect::<BTreeSet<String>>()
     };
     let names: BTreeSet<String> = columns.iter().map(|(column, _)| (*column).to_owned()).collect();
-    assert_eq!(keys(target.log.leaves[0].row.as_ref().unwrap()), names, "every column is in the leaf");
+    let keys = keys(target.log.leaves[0].row.as_ref().unwrap());
+    for column in &names {
+        assert!(keys.contains(column), "{column} is null in the first row of Target::fill; set it there");
+    }
+    assert_eq!(keys, names, "the canonical form has a key that is not a column");
 
     // Every column in a row of its own, in one database.
-    let change = |(place, (column, kind)): (u64, &(&str, &str))| {
-        format!("update predictions set {} where id = {}; ", changed_column(column, kind), row_at(place))
+    let change = |(index, (column, kind)): (u64, &(&str, &str))| {
+        format!("update predictions set {} where id = {}; ", changed_column(column, kind), row_at(index))
     };
     let changes: String = (0..PREDICTED).zip(&columns).map(change).collect();
     let found = target.findings(&target.attacked(&format!("{UNCHECK}{changes}")));
-    let places: Vec<(u64, u64)> = (0..columns.len() as u64).map(|place| (place, 1)).collect();
-    assert!(columns.len() as u64 <= PREDICTED, "a row for each column");
-    let under_heads: Vec<_> = found.into_iter().filter(|(place, _)| *place < ROWS).collect();
-    assert_eq!(under_heads, places, "{columns:?}");
+    let expected: Vec<(u64, u64)> = (0..columns.len() as u64).map(|index| (index, 1)).collect();
+    assert!(
+        columns.len() as u64 <= PREDICTED,
+        "each of {} columns needs a row of its own: raise PREDICTED and ROWS in target.rs",
+        columns.len()
+    );
+    let in_tree: Vec<_> = found.into_iter().filter(|(index, _)| *index < ROWS).collect();
+    assert_eq!(in_tree, expected, "{columns:?}");
 
     // One character of every column, in random rows.
-    for n in 0..columns.len() + PLACES {
+    for n in 0..columns.len() + MORE_CHANGES {
         let (column, _) = columns[n % columns.len()];
-        let place = random(if n < columns.len() { PREDICTED } else { ROWS });
+        let index = random(if n < columns.len() { PREDICTED } else { ROWS });
         let mut forged = target.log.clone();
-        let leaf = &mut forged.leaves[place as usize];
+        let leaf = &mut forged.leaves[index as usize];
         leaf.row = leaf.row.as_deref().map(|row| change_a_character(row, column));
-        assert_eq!(target.findings(&forged.export()), [(place, 1)], "{column}");
+        assert_eq!(target.findings(&forged.export()), [(index, 1)], "{column}");
     }
 }
 
+/// Drops the check constraints, so that every column can be changed.
 const UNCHECK: &str = "do $$ declare c text; begin for c in select conname from pg_constraint \
     where conrelid = 'predictions'::regclass and contype = 'c' loop execute format('alter table predictions drop constraint %I', c); \
     end loop; end $$; alter table predictions alter timings drop not null; ";
@@ -84,7 +93,7 @@ fn changed_column(column: &str, kind: &str) -> String {
 fn change_a_character(row: &str, column: &str) -> String {
     let columns: BTreeMap<&str, &RawValue> = serde_json::from_str(row).unwrap();
     let Some(value) = columns.get(column) else {
-        // A null column is not in the row.
+        // A null `since` column is omitted.
         return row.replacen('{', &format!("{{\"{column}\":0,"), 1);
     };
     let value = value.get();

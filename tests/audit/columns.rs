@@ -32,7 +32,25 @@ fn the_declared_columns_are_those_of_the_table() {
         .filter_map(|line| line.split_once('|'))
         .map(|(name, kind)| (name.to_owned(), kind.to_owned()))
         .collect();
-    assert_eq!(declared(), table);
+    let declared = declared();
+    let missing = |from: &BTreeMap<String, String>, other: &BTreeMap<String, String>| {
+        let names = from.keys().filter(|name| !other.contains_key(*name)).cloned();
+        names.collect::<Vec<String>>().join(", ")
+    };
+    let names = missing(&declared, &table);
+    assert!(
+        names.is_empty(),
+        "service/src/record/columns.rs declares {names}, which the table lacks: add a migration"
+    );
+    let names = missing(&table, &declared);
+    assert!(
+        names.is_empty(),
+        "the table has {names}, which service/src/record/columns.rs does not declare: add a line"
+    );
+    for (name, kind) in &declared {
+        let found = &table[name];
+        assert_eq!(kind, found, "{name} is declared as `{kind}`, but the table has `{found}`");
+    }
 }
 
 /// Name and Postgres type of each line `name: Type;` or `name: Type, rule;`.
@@ -44,9 +62,10 @@ fn declared() -> BTreeMap<String, String> {
         let (name, declared) = line.trim().strip_suffix(';')?.split_once(": ")?;
         let (kind, rule) = declared.split_once(", ").unwrap_or((declared, ""));
         let inner = kind.strip_prefix("Option<").and_then(|kind| kind.strip_suffix('>'));
-        let known = TYPES.iter().find(|(rust, _)| *rust == inner.unwrap_or(kind));
-        let (_, kind) = known.unwrap_or_else(|| panic!("{line}: of no known type"));
-        // The row does not have it before the insert, but the table always does.
+        let kind = inner.unwrap_or(kind);
+        let known = TYPES.iter().find(|(rust, _)| *rust == kind);
+        let (_, kind) = known.unwrap_or_else(|| panic!("{kind}: add this type to TYPES"));
+        // The row has no value before the insert, but the table always has one.
         let nullable = inner.is_some() && rule != "by_database";
         Some((name.to_owned(), if nullable { (*kind).to_owned() } else { format!("{kind} not null") }))
     };

@@ -50,8 +50,8 @@ async fn an_erased_subject_cannot_be_found_and_every_proof_still_holds() {
     let folder = tempfile::tempdir().unwrap();
     let (anchor, list) = (folder.path().join("anchor"), folder.path().join("erased"));
     // If the list's volume is not mounted, the erasure fails: a restored backup would undo it.
-    let (erased, told) = erase(&url, &list, MRN);
-    assert!(!erased && told.contains("is missing"), "{told}");
+    let (erased, output) = erase(&url, &list, MRN);
+    assert!(!erased && output.contains("is missing"), "{output}");
     std::fs::write(&list, "").unwrap();
     let options = |url: &str| {
         Options::on(url)
@@ -63,9 +63,9 @@ async fn an_erased_subject_cannot_be_found_and_every_proof_still_holds() {
     send(&server, 1, MRN).await;
     send_form(&server, 2, MRN).await;
     send(&server, 3, "somebody else").await;
-    assert_eq!(server.post("", images::jpeg(4, true)).await.status(), 200, "without a subject");
+    assert_eq!(server.post("", images::jpeg(4, true)).await.status(), 200, "a request without an identifier");
     let rows = found(&server, MRN).await;
-    assert_eq!(rows.len(), 2, "by header and by form");
+    assert_eq!(rows.len(), 2, "one row by header and one by form");
     assert!(rows[0]["subject"] == rows[1]["subject"] && rows[0]["subject"].is_string());
     assert_eq!(found(&server, "somebody else").await.len(), 1);
     assert!(found(&server, "unknown").await.is_empty());
@@ -77,12 +77,12 @@ async fn an_erased_subject_cannot_be_found_and_every_proof_still_holds() {
     let text = String::from_utf8_lossy(&dump.stdout).into_owned();
     assert!(
         !text.contains("77120031") && !server.log().contains("77120031"),
-        "no identifier is written down"
+        "the database or the log contains the identifier"
     );
     assert!(!text.contains("unknown") && !text.contains("somebody else"));
-    let (erased, told) = erase(&url, &list, MRN);
-    assert!(erased && told.contains("1 of 1"), "{told}");
-    assert!(!told.contains("77120031") && !std::fs::read_to_string(&list).unwrap().contains("77120031"));
+    let (erased, output) = erase(&url, &list, MRN);
+    assert!(erased && output.contains("1 of 1"), "{output}");
+    assert!(!output.contains("77120031") && !std::fs::read_to_string(&list).unwrap().contains("77120031"));
     assert!(found(&server, MRN).await.is_empty());
     assert_eq!(found(&server, "somebody else").await.len(), 1);
     assert_eq!(verified(&url, folder.path(), &anchor)["n_rows_verified"], 4);
@@ -118,8 +118,8 @@ async fn an_erased_subject_cannot_be_found_and_every_proof_still_holds() {
 #[test]
 fn an_erasure_requires_a_list_outside_the_database() {
     let url = postgres::shared().database();
-    let (erased, told) = erase(&url, Path::new(""), MRN);
-    assert!(!erased && told.contains("audit.erasures_file"), "{told}");
+    let (erased, output) = erase(&url, Path::new(""), MRN);
+    assert!(!erased && output.contains("audit.erasures_file"), "{output}");
 }
 
 /// Until someone repairs the list, rows are still sequenced, and the service's log states the problem.

@@ -38,7 +38,7 @@ async fn log(folder: &Path) -> String {
     url
 }
 
-fn verdict(url: &str, folder: &Path, more: &[&str]) -> (i32, Value) {
+fn verified(url: &str, folder: &Path, more: &[&str]) -> (i32, Value) {
     let exported = export(url, folder);
     let anchor = folder.join("anchor");
     let mut arguments = vec!["--checkpoints".as_ref(), anchor.as_os_str()];
@@ -55,7 +55,7 @@ fn first(report: &Value) -> (u64, String) {
 async fn a_row_cannot_be_deleted_by_giving_its_leaf_an_old_id() {
     let folder = tempfile::tempdir().unwrap();
     let url = log(folder.path()).await;
-    let (status, report) = verdict(&url, folder.path(), &["--kept-from", "2025-01-01T00:00:00Z"]);
+    let (status, report) = verified(&url, folder.path(), &["--kept-from", "2025-01-01T00:00:00Z"]);
     assert_eq!((status, report["n_rows_verified"].as_u64()), (0, Some(4)), "{report}");
     let old = "018bcfe5-687b-7000-8000-000000000001";
     postgres::psql(
@@ -69,9 +69,9 @@ async fn a_row_cannot_be_deleted_by_giving_its_leaf_an_old_id() {
         ),
     )
     .unwrap();
-    let (status, report) = verdict(&url, folder.path(), &["--kept-from", "2025-01-01T00:00:00Z"]);
-    let (place, what) = first(&report);
-    assert_eq!((status, place), (1, 2), "{report}");
+    let (status, report) = verified(&url, folder.path(), &["--kept-from", "2025-01-01T00:00:00Z"]);
+    let (index, what) = first(&report);
+    assert_eq!((status, index), (1, 2), "{report}");
     assert!(what.contains(old) && what.contains("does not match its id"), "{what}");
 }
 
@@ -81,9 +81,9 @@ async fn a_row_without_a_leaf_is_found() {
     let url = log(folder.path()).await;
     let id = fresh(&url);
     postgres::psql(&url, &forged(&id)).unwrap();
-    let (status, report) = verdict(&url, folder.path(), &[]);
-    let (place, what) = first(&report);
-    assert_eq!((status, place), (1, 4), "{report}");
+    let (status, report) = verified(&url, folder.path(), &[]);
+    let (index, what) = first(&report);
+    assert_eq!((status, index), (1, 4), "{report}");
     assert!(what.contains(&id) && what.contains("has no leaf"), "{what}");
 }
 

@@ -46,7 +46,7 @@ impl Leaf {
 #[derive(Clone)]
 pub(crate) struct Log {
     pub(crate) leaves: Vec<Leaf>,
-    pub(crate) heads: BTreeMap<u64, String>,
+    pub(crate) checkpoints: BTreeMap<u64, String>,
 }
 
 /// The signature of forged checkpoints.
@@ -62,11 +62,11 @@ pub(crate) enum Signature {
 
 impl Log {
     pub(crate) fn parse(export: &str) -> Self {
-        let (mut leaves, mut heads) = (Vec::new(), BTreeMap::new());
+        let (mut leaves, mut checkpoints) = (Vec::new(), BTreeMap::new());
         for line in export.lines() {
             let value: Value = serde_json::from_str(line).unwrap();
             if let Some(size) = value["tree_size"].as_u64() {
-                heads.insert(size, value["checkpoint"].as_str().unwrap().to_owned());
+                checkpoints.insert(size, value["checkpoint"].as_str().unwrap().to_owned());
                 continue;
             }
             let row = line.split_once("\"row\":").unwrap().1.strip_suffix('}').unwrap();
@@ -79,13 +79,13 @@ impl Log {
                 row: (row != "null").then(|| row.to_owned()),
             });
         }
-        Self { leaves, heads }
+        Self { leaves, checkpoints }
     }
 
     /// The format of `audit export`: a checkpoint comes after the last leaf that it covers, or at the end.
     pub(crate) fn export(&self) -> String {
         let mut text = String::new();
-        let head = |size: u64, note: &String| {
+        let line = |size: u64, note: &String| {
             format!("{{\"tree_size\":{size},\"checkpoint\":{}}}\n", Value::from(note.as_str()))
         };
         for Leaf { index, id, hash, row_hash, recorded_at, row } in &self.leaves {
@@ -94,13 +94,13 @@ impl Log {
                 text,
                 "{{\"leaf_index\":{index},\"id\":\"{id}\",\"leaf_hash\":\"{hash}\",\"row_hash\":\"{row_hash}\",\"recorded_at\":{recorded_at},\"row\":{row}}}"
             );
-            if let Some(note) = self.heads.get(&(index + 1)) {
-                text += &head(index + 1, note);
+            if let Some(note) = self.checkpoints.get(&(index + 1)) {
+                text += &line(index + 1, note);
             }
         }
         let end = self.leaves.last().map_or(0, |leaf| leaf.index + 1);
-        for (size, note) in self.heads.range(end + 1..) {
-            text += &head(*size, note);
+        for (size, note) in self.checkpoints.range(end + 1..) {
+            text += &line(*size, note);
         }
         text
     }
@@ -122,10 +122,10 @@ impl Log {
         stored
     }
 
-    /// Makes the checkpoints above a size match the leaves, signed by `signs`.
+    /// Makes the checkpoints above a size match the leaves, with this signature.
     pub(crate) fn sign_again(&mut self, above: u64, signature: Signature) {
         let hashes = self.hashes();
-        for (size, note) in self.heads.range_mut(above + 1..) {
+        for (size, note) in self.checkpoints.range_mut(above + 1..) {
             let root = tree_hash(*size, &hashes).unwrap();
             let text = format!("{ORIGIN}\n{size}\n{root}\n");
             *note = match signature {

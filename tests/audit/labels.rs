@@ -8,10 +8,10 @@ use system_tests::server::{Options, Server, binary};
 use system_tests::{images, postgres, tokens};
 
 async fn label(server: &Server, id: &str, label: &str, source: &str, labelled_at: &str) {
-    let statement = json!({ "label": label, "source": source, "labelled_at": labelled_at });
+    let body = json!({ "label": label, "source": source, "labelled_at": labelled_at });
     let request = server.client.post(format!("{}/v1/predictions/{id}/labels", server.base));
-    let stated = request.bearer_auth(tokens::token("label")).json(&statement).send().await.unwrap();
-    assert_eq!(stated.status(), 201);
+    let answer = request.bearer_auth(tokens::token("label")).json(&body).send().await.unwrap();
+    assert_eq!(answer.status(), 201);
 }
 
 /// Changes the lines of an export that hold a row.
@@ -26,7 +26,7 @@ fn rewritten(export: &Path, change: impl Fn(&mut Value)) {
 }
 
 /// The output of the verifier.
-fn words(export: &Path) -> String {
+fn verifier_output(export: &Path) -> String {
     let mut command = Command::new(binary());
     command.args(["audit", "verify", "--public-key", PUBLIC_KEY, "--export"]).arg(export);
     String::from_utf8(command.env_clear().output().unwrap().stdout).unwrap()
@@ -56,7 +56,7 @@ async fn labels_are_exported_next_to_the_row_and_are_not_proven() {
         let line = text.lines().find(|line| line.contains("leaf_hash") && line.contains(id)).unwrap();
         serde_json::from_str(line).unwrap()
     };
-    let said = |id: &str| -> Vec<String> {
+    let exported_labels = |id: &str| -> Vec<String> {
         let labels = line(id)["labels"].as_array().cloned().unwrap_or_default();
         let text = |label: &Value, member: &str| label[member].as_str().unwrap().to_owned();
         labels
@@ -65,10 +65,10 @@ async fn labels_are_exported_next_to_the_row_and_are_not_proven() {
             .collect()
     };
     assert_eq!(
-        said(&ids[0]),
+        exported_labels(&ids[0]),
         ["negative follow_up 2026-02-05T10:00:00Z", "positive report 2026-01-05T10:00:00Z"]
     );
-    assert_eq!(said(&ids[1]), ["positive radiologist 2026-01-05T10:00:00Z"]);
+    assert_eq!(exported_labels(&ids[1]), ["positive radiologist 2026-01-05T10:00:00Z"]);
     assert!(line(&ids[2]).get("labels").is_none());
     assert!(line(&ids[0])["row"].get("label").is_none());
     let (status, report) = verify(&exported, &[]);
@@ -81,9 +81,9 @@ async fn labels_are_exported_next_to_the_row_and_are_not_proven() {
             line["labels"] = json!([{ "label": "negative", "source": "nobody", "labelled_at": null }]);
         }
     });
-    let told = words(&exported);
-    assert!(told.contains("everything is as signed"), "{told}");
-    assert!(told.contains("2 rows have labels: labels are not in the tree"), "{told}");
+    let report = verifier_output(&exported);
+    assert!(report.contains("everything is as signed"), "{report}");
+    assert!(report.contains("2 rows have labels: labels are not in the tree"), "{report}");
 
     // Inside the row, it changes the signed content.
     rewritten(&exported, |line| {

@@ -35,9 +35,9 @@ fn failing(url: &str, arguments: &[&str], input: &str) -> String {
     let erased = folder.path().join("erased");
     std::fs::write(&erased, "").unwrap();
     let options = Options::on(url).set("audit.erasures_file", &erased.display());
-    let (succeeded, told) = options.command_line(arguments).outcome_with_input(input);
-    assert!(!succeeded, "{told}");
-    told
+    let (succeeded, output) = options.command_line(arguments).outcome_with_input(input);
+    assert!(!succeeded, "{output}");
+    output
 }
 
 async fn refused(response: Response) {
@@ -48,8 +48,8 @@ async fn refused(response: Response) {
 /// Waits until `/readyz` names a cause: readiness is cached for a moment.
 async fn readiness_says(server: &Server, cause: &str) -> bool {
     for _ in 0..25 {
-        let told = server.client.get(format!("{}/readyz", server.base)).send().await.unwrap();
-        if told.status() == 503 && told.text().await.unwrap().contains(cause) {
+        let answer = server.client.get(format!("{}/readyz", server.base)).send().await.unwrap();
+        if answer.status() == 503 && answer.text().await.unwrap().contains(cause) {
             return true;
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
@@ -129,8 +129,8 @@ async fn labels_reads_and_subjects_that_were_discarded_are_errors() {
     discard(&url, "audit_reads", "insert");
     refused(server.get(&format!("/v1/predictions/{id}"), "audit:read").await).await;
     refused(server.get("/v1/predictions", "audit:read").await).await;
-    let told = failing(&url, &["audit", "export", "--out", "/dev/null"], "");
-    assert!(told.contains("table audit_reads kept 0 of 1 rows"), "{told}");
+    let output = failing(&url, &["audit", "export", "--out", "/dev/null"], "");
+    assert!(output.contains("table audit_reads kept 0 of 1 rows"), "{output}");
     stop_discarding(&url, "audit_reads");
     assert_eq!(server.get("/v1/predictions", "audit:read").await.status(), 200);
 
@@ -172,8 +172,8 @@ async fn a_discarded_deletion_is_an_error() {
     }
     tokio::time::sleep(Duration::from_millis(1100)).await;
     refused(predict(&server, "k", images::jpeg(1, true)).send().await.unwrap()).await;
-    let told = failing(&url, &["audit", "erase-subject", "--identifiers", "-"], "somebody\n");
-    assert!(told.contains("0 of 1 rows of the table subjects"), "{told}");
+    let output = failing(&url, &["audit", "erase-subject", "--identifiers", "-"], "somebody\n");
+    assert!(output.contains("0 of 1 rows of the table subjects"), "{output}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -196,6 +196,6 @@ async fn a_discarded_month_or_hold_is_an_error() {
     discard(&url, "predictions_months", "insert or update");
     let made = psql(&url, "select make_months(6)").unwrap_err();
     assert!(made.contains("kept 0 of 1 rows"), "{made}");
-    let told = failing(&url, &["audit", "hold", "--month", &newest, "--reason", "court"], "");
-    assert!(told.contains("0 of 1 rows of the table predictions_months"), "{told}");
+    let output = failing(&url, &["audit", "hold", "--month", &newest, "--reason", "court"], "");
+    assert!(output.contains("0 of 1 rows of the table predictions_months"), "{output}");
 }

@@ -105,8 +105,8 @@ async fn reads_from_the_command_line_are_recorded_with_the_database_user() {
     std::fs::remove_file(&out).unwrap();
     for refused in [&export[..], &replay] {
         let done = audit(&replica, &replica, refused);
-        let told = String::from_utf8_lossy(&done.stderr);
-        assert!(!done.status.success() && told.contains("service.database.reader_url"), "{told}");
+        let output = String::from_utf8_lossy(&done.stderr);
+        assert!(!done.status.success() && output.contains("service.database.reader_url"), "{output}");
         assert_eq!(done.stdout, b"");
     }
     assert_eq!(std::fs::read(&out).unwrap_or_default(), b"");

@@ -33,8 +33,8 @@ async fn replay_confirms_a_row_or_reports_the_differences() {
         rows.push((refused["id"].as_str().unwrap().to_owned(), images::blank()));
     }
     for (id, image) in &rows {
-        let (code, report, told) = replay(&url, id, image, &[]);
-        assert_eq!(code, 0, "{report} {told}");
+        let (code, report, stderr) = replay(&url, id, image, &[]);
+        assert_eq!(code, 0, "{report} {stderr}");
         assert_eq!(report["same_execution"], true, "{report}");
         assert!(report["results"].as_array().unwrap().len() >= 2);
     }
@@ -42,8 +42,8 @@ async fn replay_confirms_a_row_or_reports_the_differences() {
     for query in ["?age=45", "?age=4", ""] {
         let image = images::jpeg(13, true);
         let answer: Value = server_on(&url).await.post(query, image.clone()).await.json().await.unwrap();
-        let (code, report, told) = replay(&url, answer["id"].as_str().unwrap(), &image, &[]);
-        assert_eq!(code, 0, "{query}: {report} {told}");
+        let (code, report, stderr) = replay(&url, answer["id"].as_str().unwrap(), &image, &[]);
+        assert_eq!(code, 0, "{query}: {report} {stderr}");
         let decision =
             report["results"].as_array().unwrap().iter().find(|result| result["column"] == "decision");
         assert_eq!(decision.unwrap()["recorded"], answer["decision"], "{query}");
@@ -72,12 +72,12 @@ async fn replay_confirms_a_row_or_reports_the_differences() {
     let before = "encoding_version = 4, orientation = null, assumed = null, heatmap_low = null, heatmap_high = null, \
         logit = logit - 0.01, decision = case when probability >= threshold then 'positive' else 'negative' end";
     change(before);
-    let (code, report, told) = replay(&url, id, image, &[]);
-    assert_eq!(code, 0, "{report} {told}");
+    let (code, report, stderr) = replay(&url, id, image, &[]);
+    assert_eq!(code, 0, "{report} {stderr}");
 
-    let (code, _, told) = replay(&url, id, &images::jpeg(12, true), &[]);
-    assert!(code == 1 && told.contains("its digest differs from the row's"), "{told}");
+    let (code, _, stderr) = replay(&url, id, &images::jpeg(12, true), &[]);
+    assert!(code == 1 && stderr.contains("its digest differs from the row's"), "{stderr}");
     change("bundle_digest = repeat('0', 64)");
-    let (code, _, told) = replay(&url, id, image, &[]);
-    assert!(code == 1 && told.contains("set service.model.bundle"), "{told}");
+    let (code, _, stderr) = replay(&url, id, image, &[]);
+    assert!(code == 1 && stderr.contains("set service.model.bundle"), "{stderr}");
 }

@@ -29,7 +29,7 @@ impl Answered {
         let other = send(server, &format!("other-{n}"), images::jpeg(2, false)).await;
         let other: Value = other.json().await.unwrap();
         let again: Value = send(server, &key, images::jpeg(1, true)).await.json().await.unwrap();
-        assert_eq!(first["id"], again["id"], "unchanged, it is given again");
+        assert_eq!(first["id"], again["id"], "an unchanged stored answer is replayed");
         let id = |answer: &Value| answer["id"].as_str().unwrap().to_owned();
         Self { key, id: id(&first), other: id(&other) }
     }

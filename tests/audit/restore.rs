@@ -15,8 +15,8 @@ fn drill(url: &str, anchor: &Path, dump: Option<&Path>) -> (bool, String) {
         .env("CXR_SERVICE", binary())
         .output()
         .unwrap();
-    let told = [done.stdout, done.stderr].concat();
-    (done.status.success(), String::from_utf8_lossy(&told).into_owned())
+    let output = [done.stdout, done.stderr].concat();
+    (done.status.success(), String::from_utf8_lossy(&output).into_owned())
 }
 
 fn run(command: &mut Command) {
@@ -24,11 +24,10 @@ fn run(command: &mut Command) {
     assert!(done.status.success(), "{command:?}: {}", String::from_utf8_lossy(&done.stderr));
 }
 
-fn verifies(told: &(bool, String)) {
-    let (restored, told) = told;
+fn verifies((restored, output): &(bool, String)) {
     assert!(
-        *restored && told.contains("4 leaves, 4 rows verified") && told.contains("and its log verifies"),
-        "{told}"
+        *restored && output.contains("4 leaves, 4 rows verified") && output.contains("and its log verifies"),
+        "{output}"
     );
 }
 
@@ -59,8 +58,8 @@ async fn a_destroyed_database_is_restored_from_its_backup_and_a_tampered_backup_
     // The role `cxr_backup` suffices for a backup; `cxr_auditor` does not.
     let backup = as_user(&url, "backup");
     verifies(&drill(&backup, &anchor, None));
-    let (dumped, told) = drill(&as_user(&url, "auditor"), &anchor, None);
-    assert!(!dumped && told.contains("permission denied for table"), "{told}");
+    let (dumped, output) = drill(&as_user(&url, "auditor"), &anchor, None);
+    assert!(!dumped && output.contains("permission denied for table"), "{output}");
     let refused =
         psql(&backup, "insert into audit_pending values (gen_random_uuid(), sha256('x'))").unwrap_err();
     assert!(refused.contains("permission denied"), "{refused}");
@@ -90,6 +89,6 @@ async fn a_destroyed_database_is_restored_from_its_backup_and_a_tampered_backup_
         psql(&url, "select name from predictions_months where now() between starts and ends").unwrap();
     psql(&url, &format!("alter table {table} disable trigger all; update {table} set input_bytes = 1"))
         .unwrap();
-    let (restored, told) = drill(&as_user(&url, "backup"), &anchor, None);
-    assert!(!restored && told.contains("WRONG at leaf 0"), "{told}");
+    let (restored, output) = drill(&as_user(&url, "backup"), &anchor, None);
+    assert!(!restored && output.contains("WRONG at leaf 0"), "{output}");
 }

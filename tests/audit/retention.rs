@@ -51,8 +51,8 @@ async fn only_months_that_are_anchored_and_not_held_are_dropped_and_their_leaves
     drop(server);
     long_ago(&url, "predictions_2019_03", "2019-03-01T00:00:00Z", 5);
     long_ago(&url, "predictions_2019_04", "2019-04-01T00:00:00Z", 7);
-    let (ended_well, told) = retain(&url, &anchor);
-    assert!(!ended_well && told.contains("5 rows are not in the tree yet"), "{told}");
+    let (ended_well, output) = retain(&url, &anchor);
+    assert!(!ended_well && output.contains("5 rows are not in the tree yet"), "{output}");
     let version = |version: u8| {
         let change = format!("update predictions_2019_03 set encoding_version = {version}");
         let statements = ["alter table predictions_2019_03 disable trigger all", &change].join("; ");
@@ -69,15 +69,15 @@ async fn only_months_that_are_anchored_and_not_held_are_dropped_and_their_leaves
     let before = folder.path().join("before");
     std::fs::create_dir(&before).unwrap();
     std::fs::copy(anchor.join(format!("{:020}.checkpoint", 1)), before.join("checkpoint")).unwrap();
-    let (ended_well, told) = retain(&url, &before);
-    assert!(!ended_well && told.contains("needs an anchored checkpoint of"), "{told}");
+    let (ended_well, output) = retain(&url, &before);
+    assert!(!ended_well && output.contains("needs an anchored checkpoint of"), "{output}");
     assert_eq!(number(&url, "select count(*) from predictions"), 13);
 
-    let (held, told) = run(&url, &["hold", "--month", "predictions_2019_03", "--reason", "case 17"]);
-    assert!(held && told.contains("predictions_2019_03, until 2019-04-01, case 17"), "{told}");
-    let (ended_well, told) = retain(&url, &anchor);
-    assert!(ended_well && told.contains("predictions_2019_03 kept: on hold"), "{told}");
-    assert!(told.contains("predictions_2019_04 dropped: 7 rows"), "{told}");
+    let (held, output) = run(&url, &["hold", "--month", "predictions_2019_03", "--reason", "case 17"]);
+    assert!(held && output.contains("predictions_2019_03, until 2019-04-01, case 17"), "{output}");
+    let (ended_well, output) = retain(&url, &anchor);
+    assert!(ended_well && output.contains("predictions_2019_03 kept: on hold"), "{output}");
+    assert!(output.contains("predictions_2019_04 dropped: 7 rows"), "{output}");
     assert_eq!(number(&url, "select count(*) from predictions"), 6);
     assert_eq!(number(&url, "select count(*) from audit_leaves"), 13);
 
@@ -128,15 +128,15 @@ async fn creating_and_dropping_months_beside_a_long_export_blocks_no_prediction(
     });
     let (mut longest, begun) = (Duration::ZERO, Instant::now());
     while !busy.is_finished() {
-        let asked = Instant::now();
+        let sent = Instant::now();
         assert_eq!(server.post("", images::jpeg(1, false)).await.status(), 200);
-        longest = longest.max(asked.elapsed());
-        assert!(begun.elapsed() < Duration::from_mins(1), "it does not end");
+        longest = longest.max(sent.elapsed());
+        assert!(begun.elapsed() < Duration::from_mins(1), "audit retain does not end");
     }
-    let (made, (dropped, told)) = busy.join().unwrap();
+    let (made, (dropped, output)) = busy.join().unwrap();
     println!("longest answer {longest:?}");
     assert_eq!(made.as_deref(), Ok(last.as_str()));
-    assert!(!dropped && told.contains("the log is being read"), "{told}");
+    assert!(!dropped && output.contains("the log is being read"), "{output}");
     assert!(longest < Duration::from_secs(2), "an answer took {longest:?}");
     reading.join().unwrap();
     assert!(retain(&url, &anchor).1.contains("predictions_2019_03 dropped: 5 rows"));

@@ -27,9 +27,9 @@ async fn sessions(url: &str) -> Vec<(&'static str, Session)> {
 /// Runs a statement and rolls it back; the error is the reason for a refusal.
 async fn undone(session: &mut Session, statement: &str) -> Result<(), String> {
     session.run("begin").await.expect("a transaction");
-    let told = session.run(statement).await;
+    let result = session.run(statement).await;
     session.run("rollback").await.expect("its end");
-    told
+    result
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -112,7 +112,11 @@ async fn each_role_has_exactly_the_rights_that_it_needs_in_each_table() {
         and not relispartition order by 1";
     let tables = postgres::psql(&url, tables).unwrap();
     let known: Vec<&str> = RIGHTS.iter().map(|(table, _)| *table).filter(|table| *table != MONTH).collect();
-    assert_eq!(tables.lines().collect::<Vec<_>>(), known, "each table says who may do what");
+    assert_eq!(
+        tables.lines().collect::<Vec<_>>(),
+        known,
+        "RIGHTS has a row for each table: add or remove one"
+    );
     for (table, rights) in RIGHTS {
         let table = if table == MONTH { &month } else { table };
         let column = format!(
@@ -129,8 +133,8 @@ async fn each_role_has_exactly_the_rights_that_it_needs_in_each_table() {
         for ((role, session), may) in sessions.iter_mut().zip(rights) {
             for (right, statement) in &statements {
                 // The missing right must be the reason.
-                let told = undone(session, statement).await;
-                let denied = told.is_err_and(|refused| {
+                let result = undone(session, statement).await;
+                let denied = result.is_err_and(|refused| {
                     refused.contains("permission denied for")
                         || refused.contains("is not a table")
                         || refused.contains("cannot delete from view")
@@ -147,8 +151,8 @@ async fn each_role_has_exactly_the_rights_that_it_needs_in_each_table() {
     ];
     for (call, may) in calls {
         for (role, session) in &mut sessions {
-            let told = undone(session, &format!("select {call}")).await;
-            let denied = told.is_err_and(|refused| refused.contains("permission denied for function"));
+            let result = undone(session, &format!("select {call}")).await;
+            let denied = result.is_err_and(|refused| refused.contains("permission denied for function"));
             assert_eq!(denied, !may.contains(role), "{role}: {call}");
         }
     }
@@ -219,8 +223,8 @@ async fn a_service_is_unready_as_a_user_who_could_change_the_log() {
     let refused = Options::on(&url).set("database.refuse_owner", &true).start().await;
     refused.wait_ready(false).await;
     let answer = refused.client.get(format!("{}/readyz", refused.base)).send().await.unwrap();
-    let told = answer.text().await.unwrap();
-    assert!(told.contains("could change the log") && told.contains("cxr_writer"), "{told}");
+    let body = answer.text().await.unwrap();
+    assert!(body.contains("could change the log") && body.contains("cxr_writer"), "{body}");
     let writer = Options::on(&as_user(&url, "writer")).set("database.refuse_owner", &true);
     writer.set("database.reader_url", &as_user(&url, "auditor")).start_ready().await;
 }

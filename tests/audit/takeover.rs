@@ -82,8 +82,8 @@ async fn a_database_that_was_restored_from_an_older_state_is_not_continued() {
     restored.post_phantoms(1).await;
     let broken = async || restored.metric("cxr_audit_tree_broken").await == Some(1.0);
     restored.eventually(20, "the metric does not report the broken tree", broken).await;
-    let told = restored.logged("shorter than its anchored checkpoint").await;
-    assert!(told.is_some(), "{}", restored.log());
+    let line = restored.logged("shorter than its anchored checkpoint").await;
+    assert!(line.is_some(), "{}", restored.log());
     assert_eq!(number(&backup, "select count(*) from audit_leaves"), 3);
     assert_eq!(number(&backup, "select count(*) from audit_pending"), 1);
 }

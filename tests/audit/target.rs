@@ -9,9 +9,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use system_tests::server::{Options, Server};
 use system_tests::{images, postgres, tokens};
 
+/// A multiple of 6: a checkpoint follows every sixth row. The last rows are rejections.
 pub(crate) const ROWS: u64 = 54;
-/// Rows that are predictions and have every column but `reason` and `age_years` (the site states the ages);
-/// the others are rejections.
+/// Rows that are predictions, at least one for each column of the table. They have every column but `reason`
+/// and `age_years` (the site states the ages); the others are rejections.
 pub(crate) const PREDICTED: u64 = 46;
 
 /// A log of [`ROWS`] rows under several anchored checkpoints, in a database without connections.
@@ -64,16 +65,16 @@ impl Target {
     }
 
     /// The size of the last checkpoint at or below a leaf index, or 0.
-    pub(crate) fn head_before(&self, place: u64) -> u64 {
-        self.log.heads.range(..=place).next_back().map_or(0, |(size, _)| *size)
+    pub(crate) fn checkpoint_before(&self, index: u64) -> u64 {
+        self.log.checkpoints.range(..=index).next_back().map_or(0, |(size, _)| *size)
     }
 
-    pub(crate) fn head_after(&self, place: u64) -> u64 {
-        *self.log.heads.range(place + 1..).next().unwrap().0
+    pub(crate) fn checkpoint_after(&self, index: u64) -> u64 {
+        *self.log.checkpoints.range(index + 1..).next().unwrap().0
     }
 
-    pub(crate) fn anchor_after(&self, place: u64) -> u64 {
-        *self.anchors().range(place + 1..).next().unwrap()
+    pub(crate) fn anchor_after(&self, index: u64) -> u64 {
+        *self.anchors().range(index + 1..).next().unwrap()
     }
 
     /// The export of a copy of the database after these statements.
@@ -105,7 +106,7 @@ pub(crate) fn findings(export: &str, anchor: Option<&Path>) -> Vec<(u64, u64)> {
     let (status, report) = verify(file.path(), arguments.as_ref().map_or(&[], |arguments| &arguments[..]));
     let findings: Vec<(u64, u64)> = report["findings"]
         .as_array()
-        .unwrap_or_else(|| panic!("it cannot be verified: {report}"))
+        .unwrap_or_else(|| panic!("the export cannot be verified: {report}"))
         .iter()
         .map(|finding| (finding["leaf_index"].as_u64().unwrap(), finding["n_leaves"].as_u64().unwrap()))
         .collect();

@@ -84,8 +84,8 @@ async fn every_row_has_a_receipt_a_proof_and_an_exported_form_that_verify() {
     }
     sequenced(&url, 9).await;
     let note = server.get("/v1/audit/checkpoint", "audit:read").await.text().await.unwrap();
-    let head = checkpoint(&note);
-    assert_eq!((head.origin(), head.size()), ("development.cxr.invalid/log", 9));
+    let latest = checkpoint(&note);
+    assert_eq!((latest.origin(), latest.size()), ("development.cxr.invalid/log", 9));
 
     // Every proof leads from the leaf of the receipt to the signed root.
     let mut proofs = Vec::new();
@@ -94,22 +94,22 @@ async fn every_row_has_a_receipt_a_proof_and_an_exported_form_that_verify() {
         let proof = ask(&server, &format!("/v1/audit/proofs/{id}")).await;
         assert_eq!(proof["leaf_hash"], answer["receipt"]["leaf_hash"]);
         let (index, leaf) = (proof["leaf_index"].as_u64().unwrap(), hash(&proof["leaf_hash"]));
-        check_record(&hashes(&proof), 9, *head.hash(), index, leaf).unwrap();
+        check_record(&hashes(&proof), 9, *latest.hash(), index, leaf).unwrap();
         proofs.push(proof);
     }
-    let heads =
+    let checkpoints =
         postgres::psql(&url, "select tree_size, encode(root_hash, 'base64') from audit_checkpoints").unwrap();
-    for line in heads.lines() {
+    for line in checkpoints.lines() {
         let (size, root) = line.split_once('|').unwrap();
         let mut proof = ask(&server, &format!("/v1/audit/consistency?from={size}")).await;
         proof["from_root"] = root.into();
         let root = Hash::parse_hash(root).unwrap();
-        check_tree(&hashes(&proof), 9, *head.hash(), size.parse().unwrap(), root).unwrap();
+        check_tree(&hashes(&proof), 9, *latest.hash(), size.parse().unwrap(), root).unwrap();
         proofs.push(proof);
     }
     for size in [1, 4, 8] {
         let id = receipts[0]["id"].as_str().unwrap();
-        if heads.lines().any(|line| line.starts_with(&format!("{size}|"))) {
+        if checkpoints.lines().any(|line| line.starts_with(&format!("{size}|"))) {
             proofs.push(ask(&server, &format!("/v1/audit/proofs/{id}?tree_size={size}")).await);
         }
     }
@@ -166,7 +166,7 @@ async fn every_row_has_a_receipt_a_proof_and_an_exported_form_that_verify() {
     // A file in another format is an error, not a finding.
     std::fs::write(&exported, "PNG").unwrap();
     assert_eq!(verify(&exported, &arguments).0, 2);
-    assert!(PUBLIC_KEY.starts_with(head.origin()));
+    assert!(PUBLIC_KEY.starts_with(latest.origin()));
 }
 
 #[tokio::test(flavor = "multi_thread")]

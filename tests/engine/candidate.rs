@@ -37,8 +37,8 @@ async fn a_candidate_is_logged_beside_the_answer_and_never_answers() {
     let differs = server.metric("cxr_shadow_total{result=\"differs\"}").await;
     assert_eq!(differs, Some(f64::from(negative)));
     assert!(negative > 0, "no phantom was negative");
-    let told: serde_json::Value = server.get("/v1/model", "predict").await.json().await.unwrap();
-    assert_eq!(told["shadow"]["version"], "9.5.0");
+    let model: serde_json::Value = server.get("/v1/model", "predict").await.json().await.unwrap();
+    assert_eq!(model["shadow"]["version"], "9.5.0");
     let refused = postgres::psql(&url, "delete from shadow_predictions").unwrap_err();
     assert!(refused.contains("append-only"), "{refused}");
 }

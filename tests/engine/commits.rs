@@ -57,6 +57,6 @@ async fn a_row_that_the_database_refuses_does_not_fail_others() {
     assert_eq!(
         server.metric("cxr_audit_commit_rows_sum").await,
         Some(14.0),
-        "what was refused is not counted"
+        "only committed rows are counted"
     );
 }

@@ -34,8 +34,8 @@ async fn late_images_get_504_and_a_row_and_the_others_are_not_delayed() {
             200 => in_time += 1,
             504 => {
                 assert_eq!(answer.headers()["retry-after"], "1");
-                let told = problem(answer, 504, "deadline_exceeded").await;
-                assert!(told["id"].is_string(), "{told}");
+                let body = problem(answer, 504, "deadline_exceeded").await;
+                assert!(body["id"].is_string(), "{body}");
                 late += 1;
             }
             other => panic!("{other}"),
@@ -64,7 +64,7 @@ async fn the_timeout_header_is_a_whole_number_of_milliseconds() {
     assert_eq!(
         post(&server, "999999999", images::jpeg(1, false)).await.status(),
         200,
-        "taken as the most allowed"
+        "a longer timeout is reduced to the maximum"
     );
 }
 
@@ -99,7 +99,7 @@ async fn a_client_that_disconnects_frees_its_slot_and_leaves_its_row() {
     let abandoned = server.metric("cxr_dropped_total{cause=\"abandoned\"}").await.unwrap();
     let rows = "select count(*) from predictions where outcome = 'expired' and reason = 'client_gone'";
     assert_eq!(postgres::psql(&url, rows).unwrap(), format!("{abandoned}"));
-    assert!(abandoned > 0.0, "all of them were predicted after the client had disconnected");
+    assert!(abandoned > 0.0, "every image was predicted although its client had disconnected");
     assert_eq!(server.post("", image).await.status(), 200);
 }
 
@@ -110,13 +110,13 @@ async fn decoding_stops_at_the_deadline_and_when_the_client_disconnects() {
     let server = Options::on(&url).set("limits.decode_threads", &1).start_ready().await;
     let slow = tokio::task::spawn_blocking(images::slow).await.unwrap();
     // It occupies the only decoding thread, and the next client would have to wait for it.
-    let told = problem(post(&server, "300", slow.clone()).await, 504, "deadline_exceeded").await;
+    let body = problem(post(&server, "300", slow.clone()).await, 504, "deadline_exceeded").await;
     let after = Instant::now();
     assert_eq!(post(&server, "60000", images::small(1)).await.status(), 200);
     assert!(after.elapsed() < Duration::from_secs(1), "the next image waited {:?}", after.elapsed());
     let row = format!(
         "select outcome || ' ' || reason || ' ' || (timings->>'decode')::float8::int from predictions where id = '{}'",
-        told["id"].as_str().unwrap()
+        body["id"].as_str().unwrap()
     );
     let row = postgres::psql(&url, &row).unwrap();
     let decoded_ms: u32 = row.strip_prefix("expired deadline_exceeded ").expect(&row).parse().unwrap();

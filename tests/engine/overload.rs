@@ -7,7 +7,7 @@ use system_tests::{images, postgres};
 
 /// Clients in the overload: ten per slot.
 const CLIENTS: usize = 40;
-const PLACES: usize = 4;
+const SLOTS: usize = 4;
 
 fn seconds() -> Duration {
     let long = std::env::var_os("CXR_LONG_TESTS").is_some();
@@ -23,26 +23,29 @@ async fn an_overload_of_ten_times_is_refused_at_once_and_admitted_requests_keep_
     let _host = crate::HOST.write().await;
     let url = postgres::shared().database();
     // Measures the cost of a refusal itself: none is delayed.
-    let options = Options::on(&url).set("limits.max_in_flight", &PLACES).set("model.sessions", &2);
+    let options = Options::on(&url).set("limits.max_in_flight", &SLOTS).set("model.sessions", &2);
     let options = options.set("http.refusal_delay_ms", &0);
     let server = options.start_ready().await;
     let images: Vec<Vec<u8>> = (0..4).map(|seed| images::jpeg(seed, seed % 2 == 0)).collect();
-    let quiet = Load::start(&server, PLACES, &images);
+    let quiet = Load::start(&server, SLOTS, &images);
     tokio::time::sleep(Duration::from_secs(3)).await;
     let quiet = quiet.stop().await;
-    assert!(quiet.iter().all(|outcome| outcome.status == Some(200)), "as many as there are places");
+    assert!(
+        quiet.iter().all(|outcome| outcome.status == Some(200)),
+        "without more clients than slots, nothing is refused"
+    );
     let quiet_rate = quiet.len() as f64 / 3.0;
     let (before, started) = (resident_bytes(&server), Instant::now());
 
     // The offered load is ten times the throughput before; the refused clients share it.
-    let pause = Duration::from_secs_f64((CLIENTS - PLACES) as f64 / (9.0 * quiet_rate));
+    let pause = Duration::from_secs_f64((CLIENTS - SLOTS) as f64 / (9.0 * quiet_rate));
     let load = Load::paced(&server, CLIENTS, &images, pause);
     let mut slowest_probe = Duration::ZERO;
     while started.elapsed() < seconds() {
-        let asked = Instant::now();
+        let sent = Instant::now();
         let alive = server.client.get(format!("{}/livez", server.base)).send().await.unwrap();
         assert_eq!(alive.status(), 200);
-        slowest_probe = slowest_probe.max(asked.elapsed());
+        slowest_probe = slowest_probe.max(sent.elapsed());
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
     let outcomes = load.stop().await;
@@ -71,7 +74,7 @@ async fn an_overload_of_ten_times_is_refused_at_once_and_admitted_requests_keep_
     let (mut again, mut rates) = (0, Vec::new());
     while rates.last().is_none_or(|rate| *rate < 0.5 * quiet_rate) {
         assert!(rates.len() < 5, "{quiet_rate} a second before, then {rates:?}");
-        let load = Load::start(&server, PLACES, &images);
+        let load = Load::start(&server, SLOTS, &images);
         tokio::time::sleep(Duration::from_secs(3)).await;
         let outcomes = load.stop().await;
         assert!(outcomes.iter().all(|outcome| outcome.status == Some(200)));
@@ -117,7 +120,7 @@ async fn a_client_that_ignores_retry_after_does_not_affect_other_clients() {
     let again = polite(Duration::from_secs(3)).await;
 
     for outcome in quiet.iter().chain(&beside).chain(&again) {
-        assert_eq!(outcome.status, Some(200), "a client within its quota gets all its answers");
+        assert_eq!(outcome.status, Some(200), "a client within its limits gets all its answers");
     }
     let count = |status| flood.iter().filter(|outcome| outcome.status == Some(status)).count();
     let (good, refused) = (count(200), count(429));

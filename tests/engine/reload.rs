@@ -17,23 +17,23 @@ async fn reload(server: &Server) -> reqwest::Response {
 }
 
 async fn served_version(server: &Server) -> String {
-    let told: serde_json::Value = server.get("/v1/model", "predict").await.json().await.expect("JSON");
-    told["version"].as_str().expect("a version").to_owned()
+    let model: serde_json::Value = server.get("/v1/model", "predict").await.json().await.expect("JSON");
+    model["version"].as_str().expect("a version").to_owned()
 }
 
 fn bundle(directory: &Path) -> PathBuf {
-    let place = directory.join("bundle");
-    bundles::copy(&place, "9.0.0");
-    place
+    let path = directory.join("bundle");
+    bundles::copy(&path, "9.0.0");
+    path
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn ten_reloads_under_load_lose_no_request() {
     let _host = crate::HOST.write().await;
     let directory = tempfile::tempdir().unwrap();
-    let place = bundle(directory.path());
+    let path = bundle(directory.path());
     let url = postgres::shared().database();
-    let server = Options::on(&url).set("model.bundle", &place.display()).start_ready().await;
+    let server = Options::on(&url).set("model.bundle", &path.display()).start_ready().await;
     let images: Vec<Vec<u8>> = (0..4).map(|seed| images::jpeg(seed, seed % 2 == 0)).collect();
     let load = Load::start(&server, 8, &images);
     tokio::time::sleep(Duration::from_secs(6)).await;
@@ -41,7 +41,7 @@ async fn ten_reloads_under_load_lose_no_request() {
     let mut digests = BTreeSet::new();
     for round in 1..=10 {
         let version = format!("9.0.{round}");
-        bundles::copy(&place, &version);
+        bundles::copy(&path, &version);
         let done = reload(&server).await;
         assert_eq!(done.status(), 200);
         let done: serde_json::Value = done.json().await.unwrap();
@@ -57,7 +57,7 @@ async fn ten_reloads_under_load_lose_no_request() {
     assert!(lost.is_empty(), "{lost:?}\n{}", server.log());
     let (quiet, during): (Vec<_>, Vec<_>) = outcomes.iter().partition(|outcome| outcome.at < begun);
     let answered_by: BTreeSet<String> = during.iter().map(|outcome| outcome.digest.clone()).collect();
-    assert!(digests.is_subset(&answered_by), "each of the ten has answered");
+    assert!(digests.is_subset(&answered_by), "each of the ten bundles has answered");
     let times =
         |outcomes: &[&crate::load::Outcome]| p99(outcomes.iter().map(|outcome| outcome.took).collect());
     println!("p99 quiet {:?}, during reloads {:?}", times(&quiet), times(&during));
@@ -71,29 +71,29 @@ async fn ten_reloads_under_load_lose_no_request() {
 async fn a_bad_candidate_is_rejected_with_its_defect_and_the_current_model_stays() {
     let _host = crate::HOST.read().await;
     let directory = tempfile::tempdir().unwrap();
-    let place = bundle(directory.path());
+    let path = bundle(directory.path());
     let server =
-        Options::on(&postgres::shared().database()).set("model.bundle", &place.display()).start_ready().await;
+        Options::on(&postgres::shared().database()).set("model.bundle", &path.display()).start_ready().await;
     // Reloading the same bundle changes nothing.
     let same: serde_json::Value = reload(&server).await.json().await.unwrap();
     assert_eq!(same["swapped"], false);
     let spoil: [Spoil; 4] = [
-        ("model.onnx", |place| bundles::flip_a_byte(&place.join("model.onnx"))),
-        ("signature", |place| std::fs::remove_file(place.join("signature")).unwrap()),
+        ("model.onnx", |path| bundles::flip_a_byte(&path.join("model.onnx"))),
+        ("signature", |path| std::fs::remove_file(path.join("signature")).unwrap()),
         // Signed and complete, but its golden output belongs to another model.
-        ("logit", |place| {
-            bundles::edit(place, |manifest| {
+        ("logit", |path| {
+            bundles::edit(path, |manifest| {
                 let golden = &mut manifest["variants"]["fp32"]["golden"][1]["logit"];
                 *golden = (golden.as_f64().unwrap() + 0.5).into();
             });
         }),
-        ("bundle.json", |place| std::fs::remove_file(place.join("bundle.json")).unwrap()),
+        ("bundle.json", |path| std::fs::remove_file(path.join("bundle.json")).unwrap()),
     ];
     for (named, spoil) in spoil {
-        bundles::copy(&place, "9.9.9");
-        spoil(&place);
-        let told = problem(reload(&server).await, 422, "model_refused").await;
-        assert!(told["detail"].as_str().unwrap().contains(named), "{named}: {told}");
+        bundles::copy(&path, "9.9.9");
+        spoil(&path);
+        let body = problem(reload(&server).await, 422, "model_refused").await;
+        assert!(body["detail"].as_str().unwrap().contains(named), "{named}: {body}");
         assert_eq!(served_version(&server).await, "9.0.0");
         assert_eq!(server.post("", images::jpeg(1, false)).await.status(), 200);
     }
@@ -109,9 +109,9 @@ async fn a_bad_candidate_is_rejected_with_its_defect_and_the_current_model_stays
 async fn a_bundle_that_is_put_in_the_watched_directory_becomes_current() {
     let _host = crate::HOST.read().await;
     let directory = tempfile::tempdir().unwrap();
-    let place = bundle(directory.path());
+    let path = bundle(directory.path());
     let server = Options::on(&postgres::shared().database())
-        .set("model.bundle", &place.display())
+        .set("model.bundle", &path.display())
         .set("model.watch_interval_ms", &100)
         .start_ready()
         .await;
@@ -119,13 +119,13 @@ async fn a_bundle_that_is_put_in_the_watched_directory_becomes_current() {
         let current = async || served_version(&server).await == version;
         server.eventually(20, &format!("{version} does not become current"), current).await;
     };
-    bundles::copy(&place, "9.1.0");
+    bundles::copy(&path, "9.1.0");
     becomes("9.1.0").await;
     // A rejected bundle is tried once, and the next good one becomes current.
-    bundles::copy(&place, "9.2.0");
-    bundles::flip_a_byte(&place.join("reference.json"));
+    bundles::copy(&path, "9.2.0");
+    bundles::flip_a_byte(&path.join("reference.json"));
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert_eq!(served_version(&server).await, "9.1.0");
-    bundles::copy(&place, "9.3.0");
+    bundles::copy(&path, "9.3.0");
     becomes("9.3.0").await;
 }

@@ -99,7 +99,7 @@ impl Load {
             let (target, stop, paused) = (Arc::clone(&target), Arc::clone(&stop), Arc::clone(&paused));
             let (next_key, so_far) = (Arc::clone(&next_key), Arc::clone(&so_far));
             async move {
-                let mut asked = JoinSet::new();
+                let mut requests = JoinSet::new();
                 let mut due = tokio::time::interval(Duration::from_secs(1) / per_second);
                 while !stop.load(Ordering::Relaxed) {
                     due.tick().await;
@@ -108,13 +108,13 @@ impl Load {
                     }
                     let (target, so_far) = (Arc::clone(&target), Arc::clone(&so_far));
                     let key = next_key.fetch_add(1, Ordering::Relaxed);
-                    asked.spawn(async move {
+                    requests.spawn(async move {
                         let exchange = target.ask(key).await;
                         so_far.lock().unwrap().push(exchange);
                     });
-                    while asked.try_join_next().is_some() {}
+                    while requests.try_join_next().is_some() {}
                 }
-                asked.join_all().await;
+                requests.join_all().await;
             }
         });
         Self { target, stop, paused, next_key, so_far, sender }
@@ -125,23 +125,23 @@ impl Load {
         self.target.base.lock().unwrap().clone_from(&server.base);
     }
 
-    /// Whether nothing comes any more, until told otherwise.
+    /// Stops sending new requests, or resumes.
     pub(crate) fn pause(&self, paused: bool) {
         self.paused.store(paused, Ordering::Relaxed);
     }
 
-    /// So many requests at once, beside the others.
+    /// Sends `n` requests at once, beside the others.
     pub(crate) fn begin_burst(&self, n: u64) -> JoinHandle<()> {
         let (target, so_far) = (Arc::clone(&self.target), Arc::clone(&self.so_far));
         let first = self.next_key.fetch_add(n, Ordering::Relaxed);
         tokio::spawn(async move {
-            let asked: JoinSet<Exchange> = (first..first + n)
+            let requests: JoinSet<Exchange> = (first..first + n)
                 .map(|key| {
                     let target = Arc::clone(&target);
                     async move { target.ask(key).await }
                 })
                 .collect();
-            let exchanges = asked.join_all().await;
+            let exchanges = requests.join_all().await;
             so_far.lock().unwrap().extend(exchanges);
         })
     }
@@ -163,14 +163,14 @@ impl Load {
         while !open.is_empty() {
             assert!(begun.elapsed() < Duration::from_mins(1), "{} keys get no answer", open.len());
             let batch = open.split_off(open.len().saturating_sub(8));
-            let asked: JoinSet<Exchange> = batch
+            let requests: JoinSet<Exchange> = batch
                 .into_iter()
                 .map(|key| {
                     let target = Arc::clone(&self.target);
                     async move { target.ask(key).await }
                 })
                 .collect();
-            for exchange in asked.join_all().await {
+            for exchange in requests.join_all().await {
                 if matches!(exchange.status, Some(200 | 422)) {
                     settled.push(exchange);
                 } else {

@@ -71,10 +71,10 @@ async fn sample(server: &Server) -> Sample {
     let ask = |path| server.client.get(format!("{}{path}", server.base)).timeout(TIMEOUT).send();
     let alive = ask("/livez").await.is_ok_and(|answer| answer.status() == 200);
     let livez_after = alive.then(|| at.elapsed());
-    let asked = Instant::now();
+    let sent = Instant::now();
     let (mut readyz_after, mut failed) = (None, Vec::new());
     if let Ok(answer) = ask("/readyz").await {
-        readyz_after = Some(asked.elapsed());
+        readyz_after = Some(sent.elapsed());
         if answer.status() != 200 {
             let problem: Value = answer.json().await.unwrap_or_default();
             failed = problem["checks"].as_array().cloned().unwrap_or_else(|| vec![problem]);

@@ -2,7 +2,7 @@
 //
 //   PORT=0 node provider.mjs       prints "listening PORT"
 //   POST /rotate                   rotates the keys; the previous ones stay published, older ones do not
-//   GET /asked                     number of fetches of the key set
+//   GET /fetches                   number of fetches of the key set
 import http from 'node:http';
 import { generateKeyPairSync, randomUUID } from 'node:crypto';
 import Provider from 'oidc-provider';
@@ -14,17 +14,17 @@ const pair = (alg) => ({
 });
 const pairs = () => Object.keys(kinds).map(pair);
 let keys = pairs();
-let answer, asked = 0;
+let answer, fetches = 0;
 
 const server = http.createServer((request, response) => {
   if (request.url === '/rotate') {
     keys = [...pairs(), ...keys.slice(0, Object.keys(kinds).length)];
     provide();
     response.end();
-  } else if (request.url === '/asked') {
-    response.end(String(asked));
+  } else if (request.url === '/fetches') {
+    response.end(String(fetches));
   } else {
-    asked += request.url === '/jwks' ? 1 : 0;
+    fetches += request.url === '/jwks' ? 1 : 0;
     answer(request, response);
   }
 });

@@ -8,8 +8,8 @@ use system_tests::server::binary;
 
 fn bundle(folder: &Path, arguments: &[&str]) -> (bool, String) {
     let done = Command::new(binary()).arg("bundle").args(arguments).current_dir(folder).output().unwrap();
-    let told = [done.stdout, done.stderr].concat();
-    (done.status.success(), String::from_utf8_lossy(&told).into_owned())
+    let output = [done.stdout, done.stderr].concat();
+    (done.status.success(), String::from_utf8_lossy(&output).into_owned())
 }
 
 fn openssl(folder: &Path, arguments: &str) -> bool {
@@ -35,12 +35,15 @@ fn a_bundle_is_signed_with_a_new_key_and_verified_with_its_public_half() {
     let mode =
         std::os::unix::fs::PermissionsExt::mode(&folder.join("own.key").metadata().unwrap().permissions());
     assert_eq!(mode & 0o777, 0o600);
-    let (signed, told) = bundle(folder, &["verify", "--public-key", "own.pem", "model"]);
-    assert!(!signed && told.contains("signed by key"), "{told}");
-    let (signed, told) = bundle(folder, &["sign", "--key", "own.key", "model"]);
-    assert!(signed && told.contains("cxr-pneumonia") && told.contains("is now signed by key"), "{told}");
-    let (whole, told) = bundle(folder, &["verify", "--public-key", "own.pem", "model"]);
-    assert!(whole, "{told}");
+    let (signed, output) = bundle(folder, &["verify", "--public-key", "own.pem", "model"]);
+    assert!(!signed && output.contains("signed by key"), "{output}");
+    let (signed, output) = bundle(folder, &["sign", "--key", "own.key", "model"]);
+    assert!(
+        signed && output.contains("cxr-pneumonia") && output.contains("is now signed by key"),
+        "{output}"
+    );
+    let (whole, output) = bundle(folder, &["verify", "--public-key", "own.pem", "model"]);
+    assert!(whole, "{output}");
     let development = root().join("config/development-signing-key.pub.pem");
     let development = development.to_str().unwrap();
     assert!(!bundle(folder, &["verify", "--public-key", development, "model"]).0);
@@ -58,27 +61,28 @@ fn a_bundle_is_signed_with_a_new_key_and_verified_with_its_public_half() {
 #[test]
 fn inspect_shows_what_the_manifest_says() {
     let folder = folder();
-    let (shown, told) = bundle(folder.path(), &["inspect", "model"]);
-    assert!(shown, "{told}");
-    assert!(told.contains("verdict       none: the bundle was not judged"), "{told}");
+    let (shown, output) = bundle(folder.path(), &["inspect", "model"]);
+    assert!(shown, "{output}");
+    assert!(output.contains("verdict       none: the bundle was not judged"), "{output}");
     let bytes = std::fs::read(folder.path().join("model/bundle.json")).unwrap();
     let manifest: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
     let text = |pointer: &str| manifest.pointer(pointer).and_then(|value| value.as_str()).unwrap().to_owned();
     for expected in
         [text("/name"), text("/version"), text("/intended_use/statement"), cxr::bundle::sha256_hex(&bytes)]
     {
-        assert!(told.contains(&expected), "{expected}: {told}");
+        assert!(output.contains(&expected), "{expected}: {output}");
     }
     for (file, digest) in manifest["files"].as_object().unwrap() {
-        let line = told.lines().find(|line| line.ends_with(file)).unwrap_or_else(|| panic!("{file}: {told}"));
+        let line =
+            output.lines().find(|line| line.ends_with(file)).unwrap_or_else(|| panic!("{file}: {output}"));
         assert!(line.contains(digest["sha256"].as_str().unwrap()), "{line}");
     }
     for variant in manifest["variants"].as_object().unwrap().keys() {
-        assert!(told.contains(variant), "{variant}: {told}");
+        assert!(output.contains(variant), "{variant}: {output}");
     }
     let sensitivity = manifest.pointer("/evaluation/test/sensitivity/value").unwrap().as_f64().unwrap();
-    assert!(told.contains(&format!("sensitivity {sensitivity:.3}")), "{told}");
-    assert!(told.contains("the development key: production refuses it"), "{told}");
+    assert!(output.contains(&format!("sensitivity {sensitivity:.3}")), "{output}");
+    assert!(output.contains("the development key: production refuses it"), "{output}");
     assert!(bundle(folder.path(), &["sign", "--key", "own.key", "model"]).0);
     assert!(!bundle(folder.path(), &["inspect", "model"]).1.contains("development key"));
 }
@@ -89,9 +93,9 @@ fn a_damaged_bundle_is_not_signed_and_a_wrong_key_is_explained() {
     let folder = folder.path();
     let before = std::fs::read(folder.join("model/signature")).unwrap();
     let refused = |arguments: &[&str], what: &str| {
-        let (done, told) = bundle(folder, arguments);
-        assert!(!done && told.contains(what), "{arguments:?}: {told}");
-        assert!(!told.contains("BEGIN PRIVATE"), "{told}");
+        let (done, output) = bundle(folder, arguments);
+        assert!(!done && output.contains(what), "{arguments:?}: {output}");
+        assert!(!output.contains("BEGIN PRIVATE"), "{output}");
     };
     refused(&["sign", "--key", "own.pem", "model"], "is a public key");
     refused(&["sign", "--key", "no.key", "model"], "no.key: cannot be read");

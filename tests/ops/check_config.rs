@@ -6,16 +6,16 @@ use system_tests::openssl::{self, NEW_KEY};
 use system_tests::site::{PASSWORD, Site};
 
 /// The reported problems: key and message.
-fn problems(told: &str) -> Vec<(&str, &str)> {
-    let lines = told.lines().filter_map(|line| line.strip_prefix("  service."));
+fn problems(output: &str) -> Vec<(&str, &str)> {
+    let lines = output.lines().filter_map(|line| line.strip_prefix("  service."));
     lines.filter_map(|line| line.split_once(": ")).collect()
 }
 
 #[test]
 fn everything_that_serve_could_not_use_is_found_at_once() {
     let site = Site::migrated();
-    let (fine, told) = site.run(&["check-config", "--connect"]);
-    assert!(fine && told.contains("every database user has the rights it needs"), "{told}");
+    let (fine, output) = site.run(&["check-config", "--connect"]);
+    assert!(fine && output.contains("every database user has the rights it needs"), "{output}");
     openssl::certificate(site.folder.path(), "one");
     openssl::certificate(site.folder.path(), "two");
     let folder = site.folder.path().display().to_string();
@@ -41,32 +41,32 @@ fn everything_that_serve_could_not_use_is_found_at_once() {
     let expected = [
         ("auth.keys[1]", "/no/such.pem cannot be read"),
         ("http.tls", "do not belong together"),
-        ("model", "signature: missing"),
+        ("model", "signature: the bundle is not signed"),
         ("audit.anchor.directory", "no-anchor is not an existing folder"),
         ("audit.erasures_file", "no-list is missing"),
     ];
-    let (fine, told) = site.run(&["check-config"]);
-    let found = problems(&told);
-    assert!(!fine && told.contains("the configuration has 5 problems"), "{told}");
+    let (fine, output) = site.run(&["check-config"]);
+    let found = problems(&output);
+    assert!(!fine && output.contains("the configuration has 5 problems"), "{output}");
     for (key, what) in expected {
-        assert!(found.iter().any(|(found, why)| *found == key && why.contains(what)), "{key}: {told}");
+        assert!(found.iter().any(|(found, why)| *found == key && why.contains(what)), "{key}: {output}");
     }
     let connected = [
         ("database.url", "password authentication failed"),
         ("database.reader_url", "permission denied"),
         ("auth.keys[2].jwks_url", "does not respond"),
     ];
-    let (fine, told) = site.run(&["check-config", "--connect"]);
-    let found = problems(&told);
-    assert!(!fine && told.contains("the configuration has 8 problems"), "{told}");
+    let (fine, output) = site.run(&["check-config", "--connect"]);
+    let found = problems(&output);
+    assert!(!fine && output.contains("the configuration has 8 problems"), "{output}");
     for (key, what) in expected.into_iter().chain(connected) {
         let (_, why) =
-            found.iter().find(|(found, _)| *found == key).unwrap_or_else(|| panic!("{key}: {told}"));
+            found.iter().find(|(found, _)| *found == key).unwrap_or_else(|| panic!("{key}: {output}"));
         // The problem and the advice.
-        assert!(why.contains(what) && why.contains("; "), "{key}: {told}");
+        assert!(why.contains(what) && why.contains("; "), "{key}: {output}");
     }
-    assert!(told.contains("GRANT cxr_auditor TO this user"), "{told}");
-    assert!(!told.contains(PASSWORD), "a secret was printed: {told}");
+    assert!(output.contains("GRANT cxr_auditor TO this user"), "{output}");
+    assert!(!output.contains(PASSWORD), "a secret was printed: {output}");
 }
 
 /// The default bundle is for children: a site with adults would refer every image that states no age.
@@ -74,10 +74,10 @@ fn everything_that_serve_could_not_use_is_found_at_once() {
 fn a_bundle_that_is_not_intended_for_the_patients_of_the_site_is_reported() {
     let site = Site::migrated();
     site.edit(|yaml| yaml.replacen("service:\n", "service:\n  patients: { age_years: [18, 90] }\n", 1));
-    let (fine, told) = site.run(&["check-config"]);
-    let found = problems(&told);
-    assert!(!fine && found.len() == 1 && found[0].0 == "patients", "{told}");
-    assert!(found[0].1.contains("outside the bundle's intended use"), "{told}");
+    let (fine, output) = site.run(&["check-config"]);
+    let found = problems(&output);
+    assert!(!fine && found.len() == 1 && found[0].0 == "patients", "{output}");
+    assert!(found[0].1.contains("outside the bundle's intended use"), "{output}");
 }
 
 #[test]
@@ -89,23 +89,26 @@ fn a_database_user_with_too_many_rights_is_reported() {
         assert!(!done.status.success());
         String::from_utf8_lossy(&done.stderr).into_owned()
     };
-    let told = run(owner);
-    assert!(told.contains("service.database.url: the user cxr_owner may change the log's tables"), "{told}");
+    let output = run(owner);
+    assert!(
+        output.contains("service.database.url: the user cxr_owner may change the log's tables"),
+        "{output}"
+    );
     // One user for both pools lacks a right.
     let alone = site.options().set("database.reader_url_file", &site.config().join("service-url").display());
-    let told = run(alone);
-    assert!(told.contains("the user cxr_service may not SELECT on predictions"), "{told}");
-    assert!(told.contains("database.reader_url"), "{told}");
+    let output = run(alone);
+    assert!(output.contains("the user cxr_service may not SELECT on predictions"), "{output}");
+    assert!(output.contains("database.reader_url"), "{output}");
     let exchanged =
         site.options().set("database.reader_url_file", &site.config().join("owner-url").display());
-    let told = run(exchanged);
-    assert!(told.contains("service.database.reader_url: the user cxr_owner may change"), "{told}");
+    let output = run(exchanged);
+    assert!(output.contains("service.database.reader_url: the user cxr_owner may change"), "{output}");
     site.cluster.psql(
         "cxr",
         "delete from _sqlx_migrations where version = (select max(version) from _sqlx_migrations)",
     );
-    let told = run(site.options());
-    assert!(told.contains("is not applied; run cxr-service migrate"), "{told}");
+    let output = run(site.options());
+    assert!(output.contains("is not applied; run cxr-service migrate"), "{output}");
 }
 
 /// Creates a certificate that was valid in January 2020, in `old.pem`, and its key.
@@ -140,7 +143,7 @@ fn the_anchor_of_another_log_and_an_expired_certificate_are_reported() {
             format!("tls: {{ certificate_file: {folder}/old.pem, private_key_file: {folder}/old.key }}");
         yaml.replace("http: {", &format!("http: {{ {tls},"))
     });
-    let (fine, told) = site.run(&["check-config"]);
-    assert!(!fine && told.contains("is not a checkpoint of this log"), "{told}");
-    assert!(told.contains("service.http.tls.certificate_file: the certificate has expired"), "{told}");
+    let (fine, output) = site.run(&["check-config"]);
+    assert!(!fine && output.contains("is not a checkpoint of this log"), "{output}");
+    assert!(output.contains("service.http.tls.certificate_file: the certificate has expired"), "{output}");
 }

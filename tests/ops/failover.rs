@@ -30,9 +30,9 @@ async fn the_primary_is_found_among_several_hosts_and_the_new_one_after_a_failov
     problem(server.post("", images::jpeg(1, true)).await, 503, "audit_unavailable").await;
     // Readiness is cached for half a second.
     server.wait_ready(false).await;
-    let told = server.client.get(format!("{}/readyz", server.base)).send().await.unwrap();
-    let told = problem(told, 503, "not_ready").await["detail"].to_string();
-    assert!(told.contains("none is read-write"), "{told}");
+    let answer = server.client.get(format!("{}/readyz", server.base)).send().await.unwrap();
+    let detail = problem(answer, 503, "not_ready").await["detail"].to_string();
+    assert!(detail.contains("none is read-write"), "{detail}");
 
     standby.promote();
     let begun = Instant::now();

@@ -95,8 +95,8 @@ async fn the_last_lines_before_the_end_are_written_in_order() {
     let lines: Vec<serde_json::Value> =
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(lines.last().unwrap()["message"], "stopped");
-    let told: Vec<&str> = lines.iter().filter_map(|line| line["request_id"].as_str()).collect();
-    let places: Vec<_> = ids.iter().map(|id| told.iter().position(|told| told == id)).collect();
+    let logged: Vec<&str> = lines.iter().filter_map(|line| line["request_id"].as_str()).collect();
+    let places: Vec<_> = ids.iter().map(|id| logged.iter().position(|other| other == id)).collect();
     assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{places:?}");
 }
 
@@ -116,11 +116,11 @@ async fn a_command_whose_reader_closes_ends_quietly() {
         let child = command.spawn().unwrap();
         drop((command, reader));
         let ended = child.wait_with_output().unwrap();
-        let told = String::from_utf8_lossy(&ended.stderr).into_owned();
-        assert!(ended.status.code().is_some(), "{arguments:?}: {:?} {told}", ended.status);
+        let output = String::from_utf8_lossy(&ended.stderr).into_owned();
+        assert!(ended.status.code().is_some(), "{arguments:?}: {:?} {output}", ended.status);
         assert!(
-            !told.contains("panic") && !told.to_lowercase().contains("broken pipe"),
-            "{arguments:?}: {told}"
+            !output.contains("panic") && !output.to_lowercase().contains("broken pipe"),
+            "{arguments:?}: {output}"
         );
     }
 }

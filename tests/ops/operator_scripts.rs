@@ -36,8 +36,8 @@ async fn the_restore_drill_works_beside_a_configured_service_and_for_a_user_with
         command.env("CXR_SERVICE__DATABASE__URL", "postgres://nobody@localhost/nothing?host=/nowhere");
         command.env("CXR_SERVICE__DATABASE__READER_URL", "postgres://nobody@localhost/nothing?host=/nowhere");
         let done = command.output().unwrap();
-        let told = String::from_utf8_lossy(&[done.stdout, done.stderr].concat()).into_owned();
-        assert!(done.status.success() && told.contains("1 leaves, 1 rows verified"), "{told}");
+        let output = String::from_utf8_lossy(&[done.stdout, done.stderr].concat()).into_owned();
+        assert!(done.status.success() && output.contains("1 leaves, 1 rows verified"), "{output}");
     };
     let script = root().join("scripts/restore-drill.sh");
     drill(Command::new(&script), &binary());
@@ -67,24 +67,24 @@ async fn the_restore_drill_works_beside_a_configured_service_and_for_a_user_with
 fn onnxruntime_can_be_installed_for_all_users() {
     let folder = tempfile::tempdir().unwrap();
     open(folder.path());
-    let place = folder.path().join("opt/lib");
+    let libraries = folder.path().join("opt/lib");
     let script = root().join("scripts/onnxruntime.sh");
     let install = || {
         let done = Command::new("sh")
             .args(["-c", "umask 077; \"$0\" \"$1\""])
             .arg(&script)
-            .arg(&place)
+            .arg(&libraries)
             .output()
             .unwrap();
         assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
         String::from_utf8(done.stdout).unwrap().trim().to_owned()
     };
     let library = install();
-    assert!(Path::new(&library).starts_with(place.canonicalize().unwrap()), "{library}");
-    for path in std::fs::read_dir(&place).unwrap().map(|entry| entry.unwrap().path()) {
+    assert!(Path::new(&library).starts_with(libraries.canonicalize().unwrap()), "{library}");
+    for path in std::fs::read_dir(&libraries).unwrap().map(|entry| entry.unwrap().path()) {
         let mode = path.metadata().unwrap().permissions().mode();
         assert_eq!(mode & 0o044, 0o044, "{}", path.display());
     }
-    assert_eq!(place.parent().unwrap().metadata().unwrap().permissions().mode() & 0o005, 0o005);
-    assert_eq!(install(), library, "a second time nothing is fetched");
+    assert_eq!(libraries.parent().unwrap().metadata().unwrap().permissions().mode() & 0o005, 0o005);
+    assert_eq!(install(), library, "a second installation gives the same library");
 }

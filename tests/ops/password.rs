@@ -93,10 +93,10 @@ async fn a_wrong_password_is_reported_and_not_retried_without_end() {
     cluster.require_passwords();
     let options = Options::on(&with_password(&cluster, &database, "wrong"));
     let server = options.set("database.acquire_timeout_ms", &1000).start().await;
-    let told = server.client.get(format!("{}/readyz", server.base)).send().await.unwrap();
-    let told = problem(told, 503, "not_ready").await["detail"].to_string();
-    assert!(told.contains("service.database.url: login refused"), "{told}");
-    assert!(!told.contains("wrong") && !told.contains("site"), "{told}");
+    let answer = server.client.get(format!("{}/readyz", server.base)).send().await.unwrap();
+    let detail = problem(answer, 503, "not_ready").await["detail"].to_string();
+    assert!(detail.contains("service.database.url: login refused"), "{detail}");
+    assert!(!detail.contains("wrong") && !detail.contains("site"), "{detail}");
     assert!(server.logged("password authentication failed").await.is_some(), "{}", server.log());
     // Each connection tries once and then waits for a new password.
     tokio::time::sleep(Duration::from_secs(2)).await;

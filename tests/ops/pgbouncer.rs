@@ -74,8 +74,8 @@ async fn transaction_mode_without_the_setting_makes_the_service_unready_with_the
     let Some(pooler) = PgBouncer::start(&cluster, "transaction", DROPPED) else { return };
     let server = Options::on(&pooler.url(&url)).start().await;
     let response = server.client.get(format!("{}/readyz", server.base)).send().await.unwrap();
-    let told = problem(response, 503, "not_ready").await["detail"].to_string();
-    assert!(told.contains("PgBouncer") && told.contains("service.database.pooling"), "{told}");
+    let detail = problem(response, 503, "not_ready").await["detail"].to_string();
+    assert!(detail.contains("PgBouncer") && detail.contains("service.database.pooling"), "{detail}");
     problem(server.post("", images::jpeg(1, true)).await, 503, "audit_unavailable").await;
     assert_eq!(psql(&url, "select count(*) from predictions").unwrap(), "0");
     // The leader's lock does not stay behind in a shared session.
@@ -91,8 +91,8 @@ async fn transaction_mode_works_with_the_setting() {
     let Some(pooler) = PgBouncer::start(&cluster, "transaction", "") else { return };
     cluster.psql("postgres", &format!("alter database {} set synchronous_commit = off", name(&url)));
     let refused = Options::on(&pooler.url(&url)).set("database.pooling", &"transaction").run_to_end();
-    let told = String::from_utf8_lossy(&refused.stderr).into_owned();
-    assert!(!refused.status.success() && told.contains("service.database.direct_url"), "{told}");
+    let output = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(!refused.status.success() && output.contains("service.database.direct_url"), "{output}");
     let options = Options::on(&pooler.url(&url)).set("database.pooling", &"transaction");
     let options = options.set("database.direct_url", &url).set("audit.sequence.interval_ms", &50);
     let servers = [options.start_ready().await, options.start_ready().await];
@@ -115,9 +115,9 @@ async fn a_change_of_the_pool_mode_is_detected_at_run_time() {
     let server = Options::on(&pooler.url(&url)).start_ready().await;
     pooler.change_mode("transaction");
     server
-        .eventually(25, "it stays ready", async || {
-            let told = server.client.get(format!("{}/readyz", server.base)).send().await.unwrap();
-            told.text().await.unwrap().contains("PgBouncer")
+        .eventually(25, "the service stays ready", async || {
+            let answer = server.client.get(format!("{}/readyz", server.base)).send().await.unwrap();
+            answer.text().await.unwrap().contains("PgBouncer")
         })
         .await;
 }

@@ -23,15 +23,15 @@ async fn the_documented_steps_lead_to_a_production_service() {
     // A reload at the address for clients gets an answer that names the other address.
     let reload =
         server.client.post(format!("{}/v1/model/reload", server.base)).bearer_auth(site.token("admin"));
-    let told = problem(reload.send().await.unwrap(), 404, "not_found").await;
-    assert!(told["detail"].as_str().unwrap().contains("service.http.operations_bind"), "{told}");
+    let body = problem(reload.send().await.unwrap(), 404, "not_found").await;
+    assert!(body["detail"].as_str().unwrap().contains("service.http.operations_bind"), "{body}");
     let operators = server.operators_address();
     let reload = server.client.post(format!("http://{operators}/v1/model/reload"));
     assert_eq!(reload.bearer_auth(site.token("admin")).send().await.unwrap().status(), 200);
     let predict = server.client.post(format!("http://{operators}/v1/predictions"));
-    let told =
+    let body =
         problem(predict.bearer_auth(site.token("predict")).send().await.unwrap(), 404, "not_found").await;
-    assert!(told["detail"].as_str().unwrap().contains("service.http.bind"), "{told}");
+    assert!(body["detail"].as_str().unwrap().contains("service.http.bind"), "{body}");
 
     // Commands of the owner, as other users.
     let (key, anchor) = (site.config().join("log.pub"), site.anchor());
@@ -41,26 +41,29 @@ async fn the_documented_steps_lead_to_a_production_service() {
         .unwrap();
     let hold = ["audit", "hold", "--month", &month, "--reason", "case 17"];
     for command in [retain.as_slice(), &hold] {
-        let (done, told) = site.run(command);
+        let (done, output) = site.run(command);
         assert!(
-            !done && told.contains("needs the owner") && told.contains("logs in as cxr_service"),
-            "{told}"
+            !done && output.contains("needs the owner") && output.contains("logs in as cxr_service"),
+            "{output}"
         );
-        let (done, told) = site.run_as("cxr_owner", command);
-        assert!(done, "{command:?}: {told}");
+        let (done, output) = site.run_as("cxr_owner", command);
+        assert!(done, "{command:?}: {output}");
     }
-    let (done, told) = site.run_as("cxr_watcher", &["audit", "hold"]);
-    assert!(done && told.contains("case 17"), "{told}");
-    let (done, told) = site.run_as("cxr_reader", &["migrate"]);
-    assert!(!done && told.contains("permission denied") && told.contains("docs/OPERATIONS.md"), "{told}");
+    let (done, output) = site.run_as("cxr_watcher", &["audit", "hold"]);
+    assert!(done && output.contains("case 17"), "{output}");
+    let (done, output) = site.run_as("cxr_reader", &["migrate"]);
+    assert!(
+        !done && output.contains("permission denied") && output.contains("docs/OPERATIONS.md"),
+        "{output}"
+    );
 
     let export = site.folder.path().join("log.ndjson");
     let export = export.to_str().unwrap();
-    let (done, told) = site.run(&["audit", "export", "--out", export]);
-    assert!(done, "{told}");
-    let (done, told) =
+    let (done, output) = site.run(&["audit", "export", "--out", export]);
+    assert!(done, "{output}");
+    let (done, output) =
         site.run(&["audit", "verify", "--export", export, "--public-key", key, "--checkpoints", anchor]);
-    assert!(done && told.contains("1 leaves, 1 rows verified"), "{told}");
+    assert!(done && output.contains("1 leaves, 1 rows verified"), "{output}");
     let (dumper, dump) = (site.url("cxr_dumper"), site.folder.path().join("dump"));
     let dumped = Command::new("pg_dump")
         .args(["--format=custom", "--file", dump.to_str().unwrap(), "--dbname", &dumper])
@@ -80,14 +83,17 @@ fn an_owner_who_may_not_create_roles_gets_the_hint_of_postgres() {
     site.cluster.psql("postgres", "drop role cxr_service");
     site.cluster.psql("postgres", "revoke connect on database cxr from cxr_writer");
     site.cluster.psql("postgres", "drop role cxr_writer");
-    let (done, told) = site.run_as("cxr_owner", &["migrate"]);
+    let (done, output) = site.run_as("cxr_owner", &["migrate"]);
     let once = "the role cxr_writer does not exist, and cxr_owner may not create it";
-    assert!(!done && told.matches(once).count() == 1, "{told}");
-    assert!(told.contains("CREATE ROLE cxr_writer NOLOGIN; or give this user CREATEROLE"), "{told}");
-    assert!(told.contains("migration 5") && !told.contains("pl_exec") && !told.contains(".c:"), "{told}");
+    assert!(!done && output.matches(once).count() == 1, "{output}");
+    assert!(output.contains("CREATE ROLE cxr_writer NOLOGIN; or give this user CREATEROLE"), "{output}");
+    assert!(
+        output.contains("migration 5") && !output.contains("pl_exec") && !output.contains(".c:"),
+        "{output}"
+    );
     site.cluster.psql("postgres", "alter role cxr_owner createrole");
-    let (done, told) = site.run_as("cxr_owner", &["migrate"]);
-    assert!(done && told.contains("the schema is current"), "{told}");
+    let (done, output) = site.run_as("cxr_owner", &["migrate"]);
+    assert!(done && output.contains("the schema is current"), "{output}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,8 +9,8 @@ use system_tests::tokens::{KeyPair, claims};
 use system_tests::{bundles, images, openssl, postgres};
 
 async fn version(server: &Server) -> String {
-    let told: serde_json::Value = server.get("/v1/model", "").await.json().await.unwrap();
-    told["version"].as_str().unwrap().to_owned()
+    let model: serde_json::Value = server.get("/v1/model", "").await.json().await.unwrap();
+    model["version"].as_str().unwrap().to_owned()
 }
 
 async fn status(server: &Server, token: &str) -> u16 {
@@ -19,15 +19,15 @@ async fn status(server: &Server, token: &str) -> u16 {
 }
 
 /// Waits until the log contains a text `times` times.
-async fn told(server: &Server, text: &str, times: usize) {
+async fn wait_for_log(server: &Server, text: &str, times: usize) {
     server.eventually(20, text, async || server.log().matches(text).count() >= times).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sighup_reloads_model_and_keys_and_loses_no_request() {
     let folder = tempfile::tempdir().unwrap();
-    let place = folder.path().join("bundle");
-    bundles::copy(&place, "9.0.0");
+    let bundle = folder.path().join("bundle");
+    bundles::copy(&bundle, "9.0.0");
     let pairs = ["old", "new"].map(|name| {
         std::fs::create_dir(folder.path().join(name)).unwrap();
         KeyPair::new(Algorithm::EdDSA, &folder.path().join(name))
@@ -38,12 +38,12 @@ async fn sighup_reloads_model_and_keys_and_loses_no_request() {
     std::fs::write(folder.path().join("development.yaml"), keys).unwrap();
     let options = Options::on(&postgres::shared().database())
         .variable("CXR_CONFIG_DIR", folder.path().to_str().unwrap())
-        .set("model.bundle", &place.display());
+        .set("model.bundle", &bundle.display());
     let mut server = options.start_ready().await;
     let [old, new] = pairs.each_ref().map(|pair| pair.sign(&claims("pacs", ""), None));
     assert_eq!((status(&server, &old).await, status(&server, &new).await), (200, 401));
 
-    bundles::copy(&place, "9.0.1");
+    bundles::copy(&bundle, "9.0.1");
     std::fs::write(&pem, &pairs[1].public_pem).unwrap();
     server.signal("HUP");
     let begun = Instant::now();
@@ -51,15 +51,15 @@ async fn sighup_reloads_model_and_keys_and_loses_no_request() {
         assert!(begun.elapsed() < Duration::from_secs(20), "{}", server.log());
         assert_eq!(server.post("", images::small(1)).await.status(), 200);
     }
-    told(&server, "token keys reloaded from files", 1).await;
+    wait_for_log(&server, "token keys reloaded from files", 1).await;
     assert_eq!((status(&server, &old).await, status(&server, &new).await), (401, 200));
 
     // An unusable file changes nothing.
-    bundles::flip_a_byte(&place.join("signature"));
+    bundles::flip_a_byte(&bundle.join("signature"));
     std::fs::write(&pem, "nothing").unwrap();
     server.signal("HUP");
-    told(&server, "reloading token keys failed", 1).await;
-    told(&server, "the candidate was rejected", 1).await;
+    wait_for_log(&server, "reloading token keys failed", 1).await;
+    wait_for_log(&server, "the candidate was rejected", 1).await;
     assert_eq!((version(&server).await.as_str(), status(&server, &new).await), ("9.0.1", 200));
     assert_eq!(server.post("", images::small(2)).await.status(), 200);
     server.signal("TERM");
@@ -93,6 +93,6 @@ async fn sighup_reloads_a_renewed_certificate_at_once() {
     certificate(folder.path(), "second.pem");
     assert!(trusted("first.pem") && !trusted("second.pem"));
     server.signal("HUP");
-    told(&server, "TLS certificate reloaded", 1).await;
+    wait_for_log(&server, "TLS certificate reloaded", 1).await;
     assert!(trusted("second.pem") && !trusted("first.pem"));
 }

@@ -107,7 +107,7 @@ fn slow(library: &Path, flush_ms: &str) -> Cluster {
 
 /// Describes the audit phase between two histograms. It is printed and not asserted, because it depends on
 /// the host's load.
-fn told(before: &[(f64, f64)], after: &[(f64, f64)]) -> String {
+fn audit_phase_between(before: &[(f64, f64)], after: &[(f64, f64)]) -> String {
     let within = |share| quantile(before, after, share);
     format!("audit p50 {} ms, p95 {} ms, p99 {} ms", within(0.5), within(0.95), within(0.99))
 }
@@ -130,9 +130,9 @@ async fn rows_share_slow_flushes() {
             let (answered, flushes, rows) = load(&server, &url, per_second, Duration::from_secs(time)).await;
             assert_eq!(answered as u64, rows, "a row for each answer");
             println!(
-                "flushes of {flush_ms} ms more, {per_second}/s asked: {rows} rows in {flushes} flushes, {:.1} a flush; {}",
+                "flushes of {flush_ms} ms more, {per_second} requests per second: {rows} rows in {flushes} flushes, {:.1} a flush; {}",
                 rows as f64 / flushes as f64,
-                told(&before, &audit_phases(&server).await)
+                audit_phase_between(&before, &audit_phases(&server).await)
             );
             if flush_ms == "8" {
                 assert!(flushes * 2 < rows, "{rows} rows in {flushes} flushes");
@@ -152,11 +152,11 @@ async fn rows_a_flush(cluster: &Cluster, settings: &[(&str, u32)], time: Duratio
     let (flushes, rows) = bursts(&server, &url, 200, time).await;
     let after = audit_phases(&server).await;
     let together = rows as f64 / flushes as f64;
-    let told = format!(
+    let summary = format!(
         "{settings:?}: {rows} rows in {flushes} flushes, {together:.1} a flush; {}",
-        told(&before, &after)
+        audit_phase_between(&before, &after)
     );
-    (together, told)
+    (together, summary)
 }
 
 /// 64 images at once every 320 ms, as gateways send them.
@@ -178,8 +178,8 @@ async fn rows_of_a_burst_are_flushed_together() {
     println!("flushes of 8 ms more");
     let cluster = slow(&library, "8");
     for settings in [&[], FOR_BURSTS.as_slice()] {
-        let (together, told) = rows_a_flush(&cluster, settings, time).await;
-        println!("{told}");
+        let (together, summary) = rows_a_flush(&cluster, settings, time).await;
+        println!("{summary}");
         assert!(together >= 10.0, "{together:.1} rows a flush with {settings:?}");
     }
 }

@@ -12,7 +12,7 @@ use system_tests::{images, postgres, skipped, tokens};
 const WATCHED: Duration = Duration::from_secs(17);
 
 fn has_strace() -> bool {
-    Command::new("strace").arg("--version").output().is_ok_and(|told| told.status.success())
+    Command::new("strace").arg("--version").output().is_ok_and(|output| output.status.success())
 }
 
 fn is_empty(folder: &Path) -> bool {

@@ -8,32 +8,32 @@ use serde_json::Value;
 use std::path::Path;
 
 /// Replaces a folder by a copy of the default bundle with another version, by renaming, as a release does.
-pub fn copy(place: &Path, version: &str) {
-    let parent = place.parent().expect("a folder in a folder");
+pub fn copy(folder: &Path, version: &str) {
+    let parent = folder.parent().expect("a folder in a folder");
     let made = tempfile::tempdir_in(parent).expect("a folder");
     let new = made.path().join("new");
     copy_folder(&root().join("models/default"), &new);
     edit(&new, |manifest| manifest["version"] = version.into());
     let old = made.path().join("old");
-    if place.exists() {
-        std::fs::rename(place, &old).expect("renaming");
+    if folder.exists() {
+        std::fs::rename(folder, &old).expect("renaming");
     }
-    std::fs::rename(&new, place).expect("renaming");
+    std::fs::rename(&new, folder).expect("renaming");
 }
 
 /// Changes the manifest, updates the title of the model card, and signs the manifest again.
-pub fn edit(place: &Path, change: impl FnOnce(&mut Value)) {
-    let path = place.join("bundle.json");
+pub fn edit(folder: &Path, change: impl FnOnce(&mut Value)) {
+    let path = folder.join("bundle.json");
     let mut manifest: Value =
         serde_json::from_slice(&std::fs::read(&path).expect("a manifest")).expect("JSON");
     change(&mut manifest);
-    retitle(&place.join("MODEL_CARD.md"), &mut manifest);
+    retitle(&folder.join("MODEL_CARD.md"), &mut manifest);
     let bytes = serde_json::to_vec_pretty(&manifest).expect("JSON");
     let pem = std::fs::read_to_string(root().join("config/development-signing-key.pem")).expect("the key");
     let key = SigningKey::from_pkcs8_pem(&pem).expect("an Ed25519 key");
     let signature = cxr::bundle::sign(&bytes, &key);
     std::fs::write(&path, bytes).expect("writing");
-    std::fs::write(place.join("signature"), serde_json::to_vec(&signature).expect("JSON")).expect("writing");
+    std::fs::write(folder.join("signature"), serde_json::to_vec(&signature).expect("JSON")).expect("writing");
 }
 
 /// Gives the model card the name and version of the manifest.

@@ -11,11 +11,11 @@ use std::process::Command;
 pub fn install(name: &str) -> Option<PathBuf> {
     let installed =
         Command::new(root().join("scripts/npm-install.sh")).arg(name).output().expect("bash runs");
-    let told = String::from_utf8_lossy(&installed.stderr);
+    let stderr = String::from_utf8_lossy(&installed.stderr);
     if installed.status.code() == Some(3) {
-        skipped(told.trim());
+        skipped(stderr.trim());
         return None;
     }
-    assert!(installed.status.success(), "{told}");
+    assert!(installed.status.success(), "{stderr}");
     Some(PathBuf::from(String::from_utf8_lossy(&installed.stdout).trim()))
 }

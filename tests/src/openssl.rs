@@ -14,8 +14,8 @@ pub fn run(folder: &Path, arguments: &str) {
     let arguments = arguments.split_whitespace();
     let done =
         Command::new("openssl").args(arguments.clone()).current_dir(folder).output().expect("openssl runs");
-    let told = String::from_utf8_lossy(&done.stderr);
-    assert!(done.status.success(), "{}: {told}", arguments.collect::<Vec<_>>().join(" "));
+    let stderr = String::from_utf8_lossy(&done.stderr);
+    assert!(done.status.success(), "{}: {stderr}", arguments.collect::<Vec<_>>().join(" "));
 }
 
 /// Creates a self-signed certificate for 127.0.0.1, valid for two days, in `NAME.pem`, and its key in

@@ -24,12 +24,12 @@ impl PgBouncer {
         };
         let directory = cluster.folder(&format!("pgbouncer-{pool_mode}"));
         std::fs::write(directory.join("users.txt"), "\"cxr\" \"\"\n").expect("a writable folder");
-        let (socket, place) = (cluster.socket(), directory.display());
+        let (socket, folder) = (cluster.socket(), directory.display());
         let host = socket.parent().expect("a folder").display();
         let configuration = format!(
             "[databases]\n* = host={host} port=5432\n[pgbouncer]\nlisten_addr =\nlisten_port = 6432\n\
-             unix_socket_dir = {place}\nauth_type = trust\nauth_file = {place}/users.txt\npool_mode = {pool_mode}\n\
-             ignore_startup_parameters = {ignored}\nmax_client_conn = 200\ndefault_pool_size = 30\nlogfile = {place}/log\n"
+             unix_socket_dir = {folder}\nauth_type = trust\nauth_file = {folder}/users.txt\npool_mode = {pool_mode}\n\
+             ignore_startup_parameters = {ignored}\nmax_client_conn = 200\ndefault_pool_size = 30\nlogfile = {folder}/log\n"
         );
         let file = directory.join("pgbouncer.ini");
         std::fs::write(&file, configuration).expect("a writable folder");

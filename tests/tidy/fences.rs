@@ -1,4 +1,4 @@
-//! Which code may name which items (ARCHITECTURE.md, "Invariants").
+//! Which code may name which items (ARCHITECTURE.md, "Rules").
 
 use crate::{read, tracked};
 use std::path::Path;

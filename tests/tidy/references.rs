@@ -1,4 +1,4 @@
-//! What documents name exists: files, and tests as `file.rs::function`.
+//! Files and tests that documents name exist: paths, and tests as `file.rs::function`.
 
 use crate::{read, tracked};
 use std::path::Path;
@@ -42,6 +42,46 @@ fn the_tests_that_hardening_names_exist() {
     }
     assert!(n_named > 100, "docs/HARDENING.md names {n_named} tests: this test reads it wrongly");
     assert!(missing.is_empty(), "docs/HARDENING.md names what does not exist:\n{}", missing.join("\n"));
+}
+
+/// Paths between backticks outside code blocks that end in `.rs` or `/`. Bare file names and placeholders such
+/// as `routes/<noun>.rs` are left out.
+fn paths(text: &str) -> Vec<&str> {
+    let prose = text.split("```").step_by(2);
+    let quoted = prose.flat_map(|part| part.split('`').skip(1).step_by(2));
+    let is_path = |word: &&str| {
+        let ends = word.ends_with('/') || Path::new(word).extension().is_some_and(|end| end == "rs");
+        ends && word.contains('/') && !word.contains(['<', '\n', ' ', '*', '{'])
+    };
+    quoted.filter(is_path).collect()
+}
+
+/// A path may leave out its first folders: `middleware/access.rs` is in `service/src/http/`.
+#[test]
+fn the_paths_that_the_architecture_names_exist() {
+    let text = read(Path::new("docs/ARCHITECTURE.md"));
+    let files: Vec<String> = tracked("").iter().map(|path| format!("/{}", path.display())).collect();
+    let exists = |path: &str| {
+        let path = format!("/{path}");
+        files
+            .iter()
+            .any(|file| if path.ends_with('/') { file.contains(&path) } else { file.ends_with(&path) })
+    };
+    let named = paths(&text);
+    assert!(named.len() > 20, "docs/ARCHITECTURE.md names {} paths: this test reads it wrongly", named.len());
+    let missing: Vec<&str> = named.into_iter().filter(|path| !exists(path)).collect();
+    assert!(
+        missing.is_empty(),
+        "docs/ARCHITECTURE.md names paths that do not exist; correct them there:\n{}",
+        missing.join("\n")
+    );
+}
+
+#[test]
+fn paths_are_found_between_backticks() {
+    let text =
+        "`a/b.rs`, `c/` and `d.rs`\n```\ne/f.rs `g/h.rs`\n```\n`i/<noun>.rs`, `j.md`, `/readyz`, `k/l.rs`";
+    assert_eq!(paths(text), ["a/b.rs", "c/", "k/l.rs"]);
 }
 
 #[test]

@@ -17,7 +17,7 @@ use crate::files;
 use crate::measure::calibrate::Calibrated;
 use crate::measure::consistency::{self, Consistency, Scorer};
 use crate::measure::evaluate::EvaluationFile;
-use crate::measure::select;
+use crate::measure::on_select;
 use crate::onnx;
 use crate::progress::say;
 use crate::run::environment::{Environment, now};
@@ -74,7 +74,7 @@ pub fn export(trained: &TrainedRun, calibrated: &Calibrated, paths: &ExportPaths
     files.insert(GRAPH.to_owned(), graph);
     files.insert(Manifest::REFERENCE.to_owned(), json(&calibrated.reference)?);
     let pixels = trained.pixels(Fold::Select)?;
-    let found = select::measure(
+    let found = on_select::measure(
         &mut session,
         &pixels,
         calibrated.calibration,
@@ -181,7 +181,7 @@ fn consistency(
     };
     let consistency =
         Consistency::measure(&mut scorer, &trained.config.data, originals, &trained.index.root)?;
-    consistency.report();
+    consistency.print();
     files::write_json(&trained.run.file(consistency::FILE), &consistency)?;
     Ok(Some(consistency))
 }

@@ -6,7 +6,7 @@ pub mod preregistration;
 use crate::config::Gates;
 use crate::files;
 use crate::measure::calibrate::Calibrated;
-use crate::measure::evaluate::digest;
+use crate::measure::evaluate::calibration_digest;
 use crate::progress::say;
 use crate::run::RunDirectory;
 use crate::run::verdict::{FILE, Verdict};
@@ -72,7 +72,7 @@ pub fn judge(trained: &TrainedRun, calibrated: &Calibrated) -> Result<Fitness> {
     let gates_sha256 = config.gates_digest()?;
     let mut found = Fitness {
         weights_sha256: trained.weights_sha256.clone(),
-        calibration_sha256: digest(calibrated)?,
+        calibration_sha256: calibration_digest(calibrated)?,
         intended_use: config.export.intended_use.statement.trim().trim_end_matches('.').to_owned(),
         verdict: verdict(&checks, &config.gates),
         checks,
@@ -179,7 +179,7 @@ impl Fitness {
     }
 
     /// Prints the gates, and the verdict unless [`ensure_releasable`](Self::ensure_releasable) will.
-    pub fn report(&self) {
+    pub fn print(&self) {
         for [what, asked, found, outcome] in self.rows() {
             say(format!("  {what}: {found}; asked: {asked}; {outcome}"));
         }

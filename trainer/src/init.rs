@@ -41,7 +41,7 @@ pub fn init(
     let config = Config::load(std::slice::from_ref(&file.path), None)?;
     config.check_for_bundle()?;
     let index = Index::of(&config)?;
-    count::report(&count(index.entries.iter().map(|entry| (part(entry.split), entry))), |part| part);
+    count::print(&count(index.entries.iter().map(|entry| (part(entry.split), entry))), |part| part);
     say(format!("{} files of {} patients", index.entries.len(), index.n_patients()));
     if settings.signing_key.exists() {
         signing_key(&settings.signing_key)?;

@@ -1,6 +1,6 @@
 //! The trainer: a folder of radiographs in, a signed model bundle out. `main.rs` is its command line.
 //!
-//! The rooms, in the order in which a run passes through them:
+//! The modules, in the order in which a run passes through them:
 //!
 //! - `config`, `init`: the configuration, and the questions that write one.
 //! - `data`: the images, their labels and patients, the folds.

@@ -149,7 +149,7 @@ fn main() -> Result<()> {
         Command::Init(arguments) => init::run(&arguments),
         Command::Eda(options) => {
             let (index, run) = (options.index()?, options.open()?);
-            eda(&run.config, &index, &run.run, run.device).map(drop)
+            eda(&run.config, &index, &run.directory, run.device).map(drop)
         }
         Command::Split(options) => {
             let (index, config) = (options.index()?, options.config()?);
@@ -157,7 +157,7 @@ fn main() -> Result<()> {
         }
         Command::Train(options) => {
             let run = options.open()?;
-            train(&run.config, &run.run, run.device)
+            train(&run.config, &run.directory, run.device)
         }
         Command::Calibrate(options) => calibrate(&options.open()?.trained()?).map(drop),
         Command::Evaluate(arguments) => evaluate::run(arguments),

@@ -58,16 +58,16 @@ pub fn release(
     reason: Option<&str>,
 ) -> Result<Release> {
     let fitness = record_verdict(trained, calibrated, reason)?;
-    fitness.report();
+    fitness.print();
     fitness.ensure_releasable()?;
     let Installed { bundle, verification } = export(trained, calibrated, paths)?;
-    verification.report();
+    verification.print();
     let (run, tracking) = (trained.run, &trained.config.tracking);
     let registration = register(tracking, &run.file(""), &run.name(), &paths.bundle, &bundle)?;
     let manifest = bundle.manifest();
     let release = Release {
         weights_sha256: trained.weights_sha256.clone(),
-        calibration_sha256: crate::measure::evaluate::digest(calibrated)?,
+        calibration_sha256: crate::measure::evaluate::calibration_digest(calibrated)?,
         name: manifest.name.clone(),
         version: manifest.version.clone(),
         bundle_sha256: bundle.digest().to_owned(),
@@ -103,7 +103,7 @@ pub fn register_bundle(
 ) -> Result<Registration> {
     let verification = verify(folder, key, onnxruntime);
     if let Err(error) = verification.result() {
-        verification.report();
+        verification.print();
         return Err(error.context(format!("{}: must not be registered", folder.display())));
     }
     let bundle = bundle::open(folder, key)?;

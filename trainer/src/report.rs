@@ -51,7 +51,7 @@ const TEMPLATES: &Templates = templates![
 pub enum Form {
     /// Links to figures.
     Illustrated,
-    /// Links to figures, except those that show images of the dataset.
+    /// Links to figures, except those that show images of the data set.
     WithoutImages,
     /// Names of figures only, as in a bundle.
     TextAlone,
@@ -111,7 +111,7 @@ fn drawings(sources: &Sources) -> Result<BTreeMap<String, Vec<u8>>> {
     Ok(drawn)
 }
 
-/// Images of the dataset must not stay beside a new report without images.
+/// Images of the data set must not stay beside a new report without images.
 fn remove_pictures(folder: &Path) -> Result<()> {
     let Ok(old) = std::fs::read_to_string(folder.join(FILE)) else { return Ok(()) };
     let opening = format!("]({FIGURES}/");

@@ -25,7 +25,7 @@ const LOCK: &str = "training.lock";
 /// Folder in the root of an empty file system.
 const LOST_AND_FOUND: &str = "lost+found";
 
-/// Belongs to one configuration and one dataset.
+/// Belongs to one configuration and one data set.
 #[derive(Debug, Clone)]
 pub struct RunDirectory {
     path: PathBuf,

@@ -247,7 +247,7 @@ impl Manifest {
             }
             if variant.heatmap.as_ref().is_some_and(|scale| !scale.is_valid()) {
                 return fail(format!(
-                    "variant {}: the heatmap's scale does not rise from a finite number",
+                    "variant {}: heatmap scale: low and high must be finite, low < high",
                     variant.file
                 ));
             }

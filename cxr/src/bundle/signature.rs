@@ -47,7 +47,7 @@ pub(super) fn check_signature(
     let fail = |what: String| Err(BundleError::Signature { what });
     let Trust::SignedBy(keys) = trust else { return Ok(None) };
     let Some(file) = file else {
-        return fail("missing, but a public key is configured and so required".into());
+        return fail("the bundle is not signed, but a public key is configured".into());
     };
     let signature: BundleSignature = parse_json(SIGNATURE, file)?;
     let Some(key) = keys.iter().find(|key| key_id(key) == signature.key_id) else {

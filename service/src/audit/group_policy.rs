@@ -30,8 +30,8 @@ impl GroupPolicy {
         }
     }
 
-    /// Whether a row is committed alone and at once. `in_flight` includes the row's own image.
-    pub(super) const fn alone(&self, in_flight: usize) -> bool {
+    /// Whether a row is committed by itself and at once. `in_flight` includes the row's own image.
+    pub(super) const fn commits_at_once(&self, in_flight: usize) -> bool {
         in_flight < self.from_in_flight || self.max_rows == 1
     }
 
@@ -40,7 +40,7 @@ impl GroupPolicy {
         if waiting == 0 {
             return CommitStep::Idle;
         }
-        if self.alone(in_flight) || waiting >= self.max_rows.min(in_flight) {
+        if self.commits_at_once(in_flight) || waiting >= self.max_rows.min(in_flight) {
             return CommitStep::Commit(waiting.min(self.max_rows));
         }
         match self.max_delay.checked_sub(oldest_waited) {
@@ -63,7 +63,7 @@ mod tests {
     #[test]
     fn a_row_waits_only_where_others_may_come() {
         assert_eq!(POLICY.next(0, ms(0), 50), CommitStep::Idle);
-        assert_eq!(POLICY.next(1, ms(0), 5), CommitStep::Commit(1), "few are inside");
+        assert_eq!(POLICY.next(1, ms(0), 5), CommitStep::Commit(1), "below from_in_flight");
         assert_eq!(POLICY.next(6, ms(0), 6), CommitStep::Commit(6), "all of them wait for this commit");
         assert_eq!(POLICY.next(5, ms(3), 6), CommitStep::Wait(ms(7)));
         assert_eq!(POLICY.next(1, ms(10), 50), CommitStep::Commit(1));

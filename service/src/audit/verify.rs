@@ -30,7 +30,7 @@ const LONGEST_WAIT: u64 = 2 * 60 * 60;
 pub struct Finding {
     /// Index of the first leaf concerned, from 0.
     pub leaf_index: u64,
-    /// Number of leaves from there on of which at least one is wrong; 1 if it is known which.
+    /// Length of the range that contains the fault; 1 if the leaf is known.
     pub n_leaves: u64,
     pub what: String,
 }
@@ -277,7 +277,7 @@ impl<'a> Run<'a> {
     fn root_differs(&mut self, checkpoint: &str, more: &str) {
         self.mismatch = true;
         let size = self.edge.size();
-        let what = format!("the {size} leaves do not lead to the root of {checkpoint} of that size{more}");
+        let what = format!("the first {size} leaves do not give the root that {checkpoint} states{more}");
         self.found(self.proven, size - self.proven, what);
     }
 

@@ -1,4 +1,4 @@
-//! Scopes that a token may grant. A new protected route starts here.
+//! Scopes that a token may grant. A route names one in its description (`security`).
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Scope {

@@ -24,7 +24,7 @@ pub(super) fn verified(
     let anchors = checkpoints.map(|folder| anchored(&folder, &key)).transpose()?;
     if anchors.is_none() {
         stdout::print_stderr(
-            "no checkpoint from outside the database was given: the holder of the log's key could have rewritten everything",
+            "no anchored checkpoint was given: the holder of the log's key could have rewritten everything",
         );
     }
     let expectations = Expectations {
@@ -71,7 +71,7 @@ pub(super) fn print_report(report: &Report, json: bool) -> anyhow::Result<()> {
         return Ok(());
     }
     stdout::print(format_args!(
-        "{} leaves, {} rows verified, {} removed by retention, {} pending; {} signed checkpoints, {} receipts; {} leaves under a checkpoint from outside",
+        "{} leaves, {} rows verified, {} removed by retention, {} pending; {} signed checkpoints, {} receipts; {} leaves under an anchored checkpoint",
         report.n_leaves,
         report.n_rows_verified,
         report.n_rows_absent,

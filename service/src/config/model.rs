@@ -32,7 +32,7 @@ pub struct ModelConfig {
     /// Sessions, each on its own thread; null: as measured.
     pub sessions: Option<Count>,
     pub intra_threads: Option<Count>,
-    /// Threads per operator for an image that runs alone; null: as measured.
+    /// Threads per operator of the single-image session; null: as measured.
     pub alone_threads: Option<Count>,
     pub spinning: bool,
     /// Whether a session keeps its memory between runs.

@@ -140,7 +140,10 @@ impl ApiError {
                 "the row is committed and enters the tree within seconds; retry after the time in \
                  Retry-After, or ask for a larger tree_size"
             }
-            Self::NoCheckpoint => "omit the size to get the newest checkpoint; an empty log has none",
+            Self::NoCheckpoint => {
+                "no checkpoint of this size; omit the size to get the newest checkpoint; an empty log has \
+                 none"
+            }
             Self::MethodNotAllowed { allow } => return format!("this path supports {allow}"),
             Self::BodyTimeout { by_deadline: false } => {
                 "send the body without pauses, over a faster connection if necessary"
@@ -173,7 +176,8 @@ impl ApiError {
             }
             Self::Overloaded => "all slots are in use; retry after the time in Retry-After",
             Self::ClientAtLimit => {
-                "this client has reached its limit of images in flight; send the next one after the next answer"
+                "this client has reached its limit of images in flight; wait for an answer before sending \
+                 the next image"
             }
             Self::RateLimited(standing) => {
                 return format!(
@@ -190,7 +194,8 @@ impl ApiError {
             Self::ReloadRejected { cause } => return format!("{cause}; fix the bundle and retry"),
             Self::Failed { .. } => "retry; if it fails again, report the request_id",
             Self::AuditUnavailable => {
-                "the service answers only what it has recorded in the audit log; retry after the time in Retry-After"
+                "the audit log did not confirm the row or the read, so the answer is withheld; retry after \
+                 the time in Retry-After"
             }
             Self::ModelUnavailable => "the model cannot run; /readyz gives the cause",
             Self::NotReady(failed) => {

@@ -1,4 +1,14 @@
 //! Extractors: admission, row ids and recorded reads here; headers, query and upload in files of their own.
+//!
+//! Extensions of a request:
+//!
+//! | Extension | Set by | Read by |
+//! |---|---|---|
+//! | `ListenerRole` | `net/connection.rs` | `middleware/observe.rs`, `middleware/access.rs` |
+//! | `Peer` | `net/connection.rs` | `middleware/observe.rs` |
+//! | `Arc<Connection>` | `net/connection.rs` | `middleware/observe.rs`, `middleware/access.rs` |
+//! | `Arrival` | `middleware/observe.rs` | `middleware/access.rs`, `AuditedRead`, handlers (`Extension`) |
+//! | `Actor` | `middleware/access.rs` | `Admitted`, `AuditedRead`, handlers (`Extension`) |
 
 pub(super) mod headers;
 pub(super) mod media;

@@ -24,7 +24,7 @@ pub(crate) struct Receipt {
 }
 
 impl Receipt {
-    pub(crate) fn of(receipt: &audit::Receipt) -> Self {
+    pub(crate) fn of(receipt: &audit::SignedReceipt) -> Self {
         Self {
             leaf_hash: receipt.leaf_hash.to_string(),
             signed_at: receipt.signed_at,
@@ -42,7 +42,7 @@ pub(crate) struct CommittedRow {
 }
 
 impl CommittedRow {
-    pub(crate) fn of(receipt: &audit::Receipt) -> Self {
+    pub(crate) fn of(receipt: &audit::SignedReceipt) -> Self {
         Self { id: receipt.id, receipt: Receipt::of(receipt) }
     }
 }

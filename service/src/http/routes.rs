@@ -17,7 +17,8 @@ use tower_http::compression::{CompressionLayer, CompressionLevel};
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouterExt};
 use utoipa_axum::routes;
 
-/// All routes. A new endpoint is one line here and one file beside.
+/// All routes. A new endpoint is a file beside this one, its `mod` line and a line here; its scope is part of
+/// its description (`security`), and `describe` adds the errors that no handler returns.
 pub(super) fn all() -> OpenApiRouter<Shared> {
     OpenApiRouter::with_openapi(describe::base())
         .routes(routes!(predictions::create))

@@ -20,7 +20,7 @@ impl Backend for OnnxBackend {
 pub struct Sessions {
     /// Sessions for batches; they are alike.
     pub backends: Vec<OnnxBackend>,
-    pub alone: Option<SingleImageSession<OnnxBackend>>,
+    pub single_image: Option<SingleImageSession<OnnxBackend>>,
     pub policy: BatchPolicy,
     /// Batch sizes that the sessions run; empty if they run any size.
     pub batch_sizes: Vec<usize>,
@@ -49,7 +49,7 @@ impl Sessions {
         while backends.len() < tuning.sessions {
             backends.push(OnnxBackend(session(&options)?));
         }
-        let alone = match tuning.alone_threads {
+        let single_image = match tuning.single_image_threads {
             Some(intra_threads) => {
                 let session = session(&SessionOptions { intra_threads, ..options.clone() })?;
                 let execution = serde_json::to_value(session.fingerprint()).unwrap_or_default();
@@ -61,9 +61,9 @@ impl Sessions {
             max_batch: tuning.max_batch,
             max_delay: config.batching.max_delay_ms.duration(),
             sessions: tuning.sessions,
-            alone: alone.is_some(),
+            has_single_image_session: single_image.is_some(),
         };
-        Ok(Self { backends, alone, policy, batch_sizes: tuning.batch_sizes, proof, execution })
+        Ok(Self { backends, single_image, policy, batch_sizes: tuning.batch_sizes, proof, execution })
     }
 }
 

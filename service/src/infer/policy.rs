@@ -8,8 +8,8 @@ pub struct BatchPolicy {
     /// Longest time that an image waits for others while all sessions are busy.
     pub max_delay: Duration,
     pub sessions: usize,
-    /// Whether there is another session, with more threads, for an image that is alone.
-    pub alone: bool,
+    /// Whether there is a single-image session besides.
+    pub has_single_image_session: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,8 +24,8 @@ pub struct Waiting {
 pub enum BatchStep {
     /// Send a batch of this many of the oldest images.
     Run(usize),
-    /// Send the only image to the session with more threads.
-    RunAlone,
+    /// Send the only image to the single-image session.
+    RunSingle,
     /// Ask again after this time, or after the next message.
     Wait(Duration),
     /// Ask again after the next message.
@@ -38,8 +38,8 @@ impl BatchPolicy {
     ///
     /// Idle sessions share the queue at once. While all sessions are busy, one more batch for each is sent
     /// ahead once it is full or its oldest image has waited for `max_delay`. A batch is made smaller if it
-    /// would otherwise run past the deadline of one of its images. An image that is alone gets the session
-    /// with more threads.
+    /// would otherwise run past the deadline of one of its images. The single-image session gets an image if
+    /// no other is in flight.
     pub fn next(
         &self,
         waiting: &[Waiting],
@@ -47,8 +47,8 @@ impl BatchPolicy {
         cost: impl Fn(usize) -> Option<Duration>,
     ) -> BatchStep {
         let Some(oldest) = waiting.first() else { return BatchStep::Idle };
-        if self.alone && oldest.only && unfinished == 0 && waiting.len() == 1 {
-            return BatchStep::RunAlone;
+        if self.has_single_image_session && oldest.only && unfinished == 0 && waiting.len() == 1 {
+            return BatchStep::RunSingle;
         }
         let idle = self.sessions.saturating_sub(unfinished);
         if idle > 0 {
@@ -71,11 +71,11 @@ impl BatchPolicy {
 /// The most images, at least one, that end before all their deadlines; lost deadlines are ignored.
 fn in_time(batch: &[Waiting], cost: impl Fn(usize) -> Option<Duration>) -> usize {
     let lasts = |n: usize| cost(n).unwrap_or_default();
-    let alone = lasts(1);
+    let shortest = lasts(1);
     let mut largest = 1;
     let mut tightest = Duration::MAX;
     for (index, image) in batch.iter().enumerate() {
-        if image.left >= alone {
+        if image.left >= shortest {
             tightest = tightest.min(image.left);
         }
         if lasts(index + 1) <= tightest {
@@ -97,7 +97,8 @@ mod tests {
         waited.iter().map(|waited| Waiting { waited: ms(*waited), left: ms(60_000), only: true }).collect()
     }
 
-    const POLICY: BatchPolicy = BatchPolicy { max_batch: 8, max_delay: ms(5), sessions: 2, alone: false };
+    const POLICY: BatchPolicy =
+        BatchPolicy { max_batch: 8, max_delay: ms(5), sessions: 2, has_single_image_session: false };
 
     fn unknown(_: usize) -> Option<Duration> {
         None
@@ -119,11 +120,11 @@ mod tests {
     }
 
     #[test]
-    fn an_image_is_alone_when_nothing_runs_and_nothing_waits_beside_it() {
-        let policy = BatchPolicy { alone: true, ..POLICY };
-        assert_eq!(policy.next(&queue(&[0]), 0, unknown), BatchStep::RunAlone);
-        let others_inside = [Waiting { only: false, ..queue(&[0])[0] }];
-        assert_eq!(policy.next(&others_inside, 0, unknown), BatchStep::Run(1), "others are being decoded");
+    fn the_single_image_session_is_used_when_no_other_image_runs_waits_or_is_decoded() {
+        let policy = BatchPolicy { has_single_image_session: true, ..POLICY };
+        assert_eq!(policy.next(&queue(&[0]), 0, unknown), BatchStep::RunSingle);
+        let others_in_flight = [Waiting { only: false, ..queue(&[0])[0] }];
+        assert_eq!(policy.next(&others_in_flight, 0, unknown), BatchStep::Run(1), "others are being decoded");
         assert_eq!(policy.next(&queue(&[0, 0]), 0, unknown), BatchStep::Run(1));
         assert_eq!(policy.next(&queue(&[0]), 1, unknown), BatchStep::Run(1));
         assert_eq!(POLICY.next(&queue(&[0]), 0, unknown), BatchStep::Run(1));
@@ -169,9 +170,9 @@ mod tests {
             random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             (random >> 33) % n
         };
-        for (sessions, alone) in [(1, false), (2, true), (3, false), (3, true)] {
+        for (sessions, has_single_image_session) in [(1, false), (2, true), (3, false), (3, true)] {
             let (max_batch, max_delay) = (1 + draw(16) as usize, ms(draw(20)));
-            let policy = BatchPolicy { max_batch, max_delay, sessions, alone };
+            let policy = BatchPolicy { max_batch, max_delay, sessions, has_single_image_session };
             let (mut now, mut arrived, mut done) = (0u64, 0u64, 0u64);
             let (mut waiting, mut running) = (Vec::<u64>::new(), Vec::<(u64, usize)>::new());
             while done < 2000 {
@@ -193,7 +194,7 @@ mod tests {
                         .collect();
                     let n = match policy.next(&view, running.len(), unknown) {
                         BatchStep::Run(n) => n,
-                        BatchStep::RunAlone => 1,
+                        BatchStep::RunSingle => 1,
                         BatchStep::Wait(_) | BatchStep::Idle => break,
                     };
                     assert!(n >= 1 && n <= policy.max_batch && n <= waiting.len());

@@ -54,8 +54,8 @@ pub(super) enum Message {
 pub(super) struct Lanes {
     /// To the sessions for batches; the next free one takes a batch.
     pub(super) shared: mpsc::Sender<Batch>,
-    /// To the session for an image that is alone, if there is one.
-    pub(super) alone: mpsc::Sender<Batch>,
+    /// To the single-image session, if there is one.
+    pub(super) single_image: mpsc::Sender<Batch>,
 }
 
 /// Starts the task. It ends with the last strong sender; then the lanes close and the sessions end.
@@ -87,7 +87,7 @@ impl Owner {
                     Ok(message) => message,
                     Err(_) => continue,
                 },
-                BatchStep::Run(_) | BatchStep::RunAlone | BatchStep::Idle => inbox.recv().await,
+                BatchStep::Run(_) | BatchStep::RunSingle | BatchStep::Idle => inbox.recv().await,
             };
             let Some(message) = message else { return };
             self.receive(message);
@@ -110,7 +110,7 @@ impl Owner {
         }
     }
 
-    /// Sends every batch that the policy allows; returns the step that ended this.
+    /// Sends batches until the policy says Wait or Idle; returns that step.
     fn send_batches(&mut self) -> BatchStep {
         self.waiting.retain(|item| !item.ticket.is_cancelled());
         loop {
@@ -119,7 +119,7 @@ impl Owner {
             let step = self.policy.next(&view, self.unfinished, |n| self.costs.of(n));
             let (lane, n) = match step {
                 BatchStep::Run(n) => (&self.lanes.shared, n),
-                BatchStep::RunAlone => (&self.lanes.alone, 1),
+                BatchStep::RunSingle => (&self.lanes.single_image, 1),
                 BatchStep::Wait(_) | BatchStep::Idle => {
                     if let Some(metrics) = &self.metrics {
                         metrics.waiting(self.waiting.len());

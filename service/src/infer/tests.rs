@@ -40,15 +40,15 @@ impl Backend for Brightness {
 
 fn start<B: Backend>(
     backends: Vec<B>,
-    alone: Option<SingleImageSession<B>>,
+    single_image: Option<SingleImageSession<B>>,
     max_batch: usize,
     execution: &str,
 ) -> Engine {
     let (max_delay, sessions) = (Duration::from_millis(5), backends.len());
-    let policy = BatchPolicy { max_batch, max_delay, sessions, alone: false };
+    let policy = BatchPolicy { max_batch, max_delay, sessions, has_single_image_session: false };
     let proof = ProviderProof { provider: "test".into(), assigned_nodes: BTreeMap::default() };
     let facts = EngineFacts { probe: vec![7; 4], proof, execution: execution.into() };
-    Engine::start(backends, alone, policy, 0, facts, None).unwrap()
+    Engine::start(backends, single_image, policy, 0, facts, None).unwrap()
 }
 
 fn engine(backend: &Brightness, max_batch: usize) -> Engine {
@@ -98,16 +98,16 @@ async fn images_that_arrive_while_the_session_is_busy_run_together_and_each_gets
 }
 
 #[tokio::test]
-async fn an_image_that_is_alone_gets_the_session_with_more_threads() {
+async fn an_image_with_no_other_in_flight_gets_the_single_image_session() {
     let backend = || Brightness { takes: Duration::from_millis(50), ..Brightness::default() };
-    let (shared, wide) = (backend(), backend());
-    let alone = SingleImageSession { backend: wide.clone(), execution: Value::from("wide") };
-    let engine = start(vec![shared.clone(), shared.clone()], Some(alone), 1, "shared");
+    let (shared, single) = (backend(), backend());
+    let session = SingleImageSession { backend: single.clone(), execution: Value::from("single") };
+    let engine = start(vec![shared.clone(), shared.clone()], Some(session), 1, "shared");
     for _ in 0..3 {
         let answer = engine.run(input(1), later(5000), true, pending()).await.unwrap();
-        assert_eq!(*answer.execution, Value::from("wide"), "the answer names its session");
+        assert_eq!(*answer.execution, Value::from("single"), "the answer names its session");
     }
-    assert_eq!((wide.batches.lock().unwrap().len(), shared.batches.lock().unwrap().len()), (3, 0));
+    assert_eq!((single.batches.lock().unwrap().len(), shared.batches.lock().unwrap().len()), (3, 0));
     let runs = (0..8).map(|seed| engine.run(input(seed), later(5000), seed == 0, pending()));
     let answers = join_all(runs).await;
     let beside = answers.iter().filter(|answer| *answer.as_ref().unwrap().execution == "shared");
@@ -141,10 +141,10 @@ async fn what_expired_or_was_cancelled_in_the_queue_never_runs() {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     let started = Instant::now();
-    let gone = tokio::time::sleep(Duration::from_millis(10));
+    let disconnected = tokio::time::sleep(Duration::from_millis(10));
     let (expired, cancelled) = tokio::join!(
         engine.run(input(1), later(10), false, pending()),
-        engine.run(input(2), later(5000), false, gone),
+        engine.run(input(2), later(5000), false, disconnected),
     );
     assert!(started.elapsed() < Duration::from_millis(700), "they do not wait for the session");
     assert!(matches!(expired, Err(InferenceError::Expired)), "{expired:?}");
@@ -176,8 +176,8 @@ async fn a_late_image_is_never_a_failure_of_the_model() {
 async fn what_already_runs_is_answered_after_its_client_disconnected() {
     let backend = Brightness { takes: Duration::from_millis(600), ..Brightness::default() };
     let (engine, input) = (engine(&backend, 1), input(1));
-    let gone = tokio::time::sleep(Duration::from_millis(300));
-    assert!(engine.run(input, later(400), false, gone).await.is_ok());
+    let disconnected = tokio::time::sleep(Duration::from_millis(300));
+    assert!(engine.run(input, later(400), false, disconnected).await.is_ok());
 }
 
 #[tokio::test]

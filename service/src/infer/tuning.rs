@@ -10,15 +10,15 @@ use std::num::NonZeroUsize;
 /// Largest batch on a GPU: at 128 an H100 gave 17 to 29 % more images/s at triple latency (docs/GPU.md).
 const GPU_MAX_BATCH: usize = 32;
 
-/// Default limit of threads for an image that is alone: each operator waits for its last thread.
-const MAX_ALONE_THREADS: usize = 4;
+/// Default limit of threads of the single-image session: each operator waits for its last thread.
+const MAX_SINGLE_IMAGE_THREADS: usize = 4;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tuning {
     pub sessions: usize,
     pub intra_threads: usize,
-    /// Threads per operator of the session for an image that is alone; none if there is no such session.
-    pub alone_threads: Option<usize>,
+    /// Threads per operator of the single-image session; none if there is no such session.
+    pub single_image_threads: Option<usize>,
     pub spinning: bool,
     pub arena: bool,
     pub max_batch: usize,
@@ -38,8 +38,9 @@ impl Tuning {
         let sessions =
             config.sessions.map_or(if on_cpu { (cores / intra_threads).max(1) } else { 1 }, Bounded::get);
         // A single image gains from cores that are idle: a third less time with two (docs/BENCHMARK.md).
-        let alone_threads =
-            config.alone_threads.map_or(if on_cpu { cores.min(MAX_ALONE_THREADS) } else { 1 }, Bounded::get);
+        let single_image_threads = config
+            .alone_threads
+            .map_or(if on_cpu { cores.min(MAX_SINGLE_IMAGE_THREADS) } else { 1 }, Bounded::get);
         let on_gpu = config.provider == ProviderName::Cuda;
         let by_device = if on_gpu { GPU_MAX_BATCH } else { 1 };
         let max_batch = fixed_batch.unwrap_or(config.batching.max_batch.map_or(by_device, Bounded::get));
@@ -51,7 +52,7 @@ impl Tuning {
         Self {
             sessions,
             intra_threads,
-            alone_threads: (alone_threads > intra_threads).then_some(alone_threads),
+            single_image_threads: (single_image_threads > intra_threads).then_some(single_image_threads),
             spinning: config.spinning,
             arena: config.arena,
             max_batch,

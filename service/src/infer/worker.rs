@@ -17,7 +17,7 @@ pub(super) type Batches = Arc<Mutex<Receiver<Batch>>>;
 pub(super) struct Worker<B> {
     pub(super) backend: B,
     pub(super) execution: Arc<Value>,
-    /// Whether its run times predict the next batch: false for the session with more threads than the others.
+    /// Whether its run times predict the next batch: false for the single-image session.
     pub(super) typical: bool,
     pub(super) owner: WeakUnboundedSender<Message>,
     pub(super) metrics: Option<Arc<Metrics>>,

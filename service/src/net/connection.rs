@@ -86,7 +86,7 @@ impl ConnectionServer {
 
     /// Serves requests until the client closes, the service closes, or `shutdown` is cancelled and the
     /// requests in flight are answered. Returns the cause if the service closed the connection.
-    pub(super) async fn serve(
+    pub(super) async fn serve_requests(
         &self,
         stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
         protocol: Protocol,

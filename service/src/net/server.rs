@@ -52,7 +52,7 @@ impl OpenConnections {
 }
 
 /// Accepts connections until `stop` completes; returns the open ones for the caller to drain.
-pub async fn serve(
+pub async fn accept_loop(
     listener: TcpListener,
     service: Service,
     config: &HttpConfig,
@@ -79,7 +79,7 @@ pub async fn serve(
                 let slot = server.slots.acquire(peer);
                 let (server, shutdown, open) = (Arc::clone(&server), shutdown.clone(), open.clone());
                 tokio::spawn(async move {
-                    server.serve(stream, peer, slot, &shutdown).await;
+                    server.serve_connection(stream, peer, slot, &shutdown).await;
                     drop(open);
                 });
             }
@@ -123,7 +123,7 @@ impl Server {
         })
     }
 
-    async fn serve(
+    async fn serve_connection(
         &self,
         stream: TcpStream,
         peer: Peer,
@@ -137,7 +137,7 @@ impl Server {
         };
         let ended = match slot {
             Ok(slot) => self.serve_in_slot(stream, &slot.connection, shutdown).await,
-            Err(NoSlot::Full) => Some(ConnectionEnd::NoPlace),
+            Err(NoSlot::Full) => Some(ConnectionEnd::NoSlot),
             Err(NoSlot::PerAddress) => Some(ConnectionEnd::AddressLimit),
         };
         if let Some(cause) = ended {
@@ -170,7 +170,7 @@ impl Server {
         drop(stream.set_nodelay(true));
         let stream = WriteTimeout::new(stream, self.connections.write_timeout);
         let Some(tls) = &self.tls else {
-            return self.connections.serve(stream, Protocol::Detect, connection, shutdown).await;
+            return self.connections.serve_requests(stream, Protocol::Detect, connection, shutdown).await;
         };
         let handshake = tokio::time::timeout(self.connections.head_timeout, tls.acceptor().accept(stream));
         let handshake = tokio::select! {
@@ -182,7 +182,7 @@ impl Server {
             Ok(Ok(stream)) => {
                 let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
                 let protocol = if http2 { Protocol::Http2 } else { Protocol::Detect };
-                self.connections.serve(stream, protocol, connection, shutdown).await
+                self.connections.serve_requests(stream, protocol, connection, shutdown).await
             }
             Ok(Err(error)) => {
                 tracing::debug!(cause = chain(&error), "TLS handshake failed");

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
-/// A connection used within this time is evicted only for one that has waited.
+/// Connections used more recently are evicted only after [`SLOT_WAIT`].
 const RECENT: Duration = Duration::from_secs(1);
 /// Added to the rank of a connection used within this time.
 const RECENT_RANK: u8 = 2;
@@ -39,7 +39,7 @@ struct State {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum NoSlot {
     Full,
-    /// The address has as many as it may have.
+    /// The address block has `max_per_block` connections.
     PerAddress,
 }
 
@@ -100,9 +100,9 @@ impl Connection {
         self.close_cause.get().copied().unwrap_or(ConnectionEnd::Evicted)
     }
 
-    /// Rank for eviction: the lowest goes first, and the earlier time among equals. `None` while it works for
-    /// a valid token. Delayed refusals do not count as work: a client that is refused on hundreds of
-    /// connections must not lock out the others at its address.
+    /// Lower ranks are evicted first, then older ones. `None`: in use for a valid token, or used too
+    /// recently. Delayed refusals do not count as work: a client that is refused on hundreds of connections
+    /// must not lock out the others at its address.
     fn eviction_rank(&self, now: Instant, spared: Duration) -> Option<(u8, Instant)> {
         let authenticated = self.authenticated.load(Ordering::Relaxed);
         let only_refused = self.n_delayed.load(Ordering::Relaxed) >= self.requests.n_in_flight();
@@ -162,8 +162,8 @@ impl ConnectionSlots {
                 state.connections.iter().filter(|(_, other)| !block_full || other.peer.block() == block);
             let ranked = candidates.filter_map(|(id, other)| Some((other.eviction_rank(now, spared)?, *id)));
             let no_slot = if block_full { NoSlot::PerAddress } else { NoSlot::Full };
-            let (_, longest_idle) = ranked.min().ok_or(no_slot)?;
-            if let Some(evicted) = state.remove(longest_idle) {
+            let (_, victim) = ranked.min().ok_or(no_slot)?;
+            if let Some(evicted) = state.remove(victim) {
                 evicted.close(ConnectionEnd::Evicted);
             }
         }

@@ -1,16 +1,16 @@
 //! The result of a case, which exists only with the receipt of its committed row.
 
 use super::PredictionError;
-use super::examine::{Prediction, Stop};
+use super::examine::{Examination, Stop};
 use crate::audit::AuditReceipt;
-use crate::record::row::Timings;
+use crate::record::sealed::PhaseTimings;
 use crate::serving::Serving;
 use std::sync::Arc;
 
 /// A prediction whose row is committed.
 pub struct Answer {
     pub(crate) receipt: AuditReceipt,
-    pub(crate) prediction: Prediction,
+    pub(crate) prediction: Examination,
     pub(crate) serving: Arc<Serving>,
     pub(crate) timings: AnswerTimings,
 }
@@ -26,7 +26,7 @@ pub struct Stopped {
 #[derive(Debug, Clone, Copy)]
 pub struct AnswerTimings {
     /// The phases before the row was committed.
-    pub phases: Timings,
+    pub phases: PhaseTimings,
     pub audit: f64,
     /// From the request's head to the committed row.
     pub total: f64,
@@ -35,7 +35,7 @@ pub struct AnswerTimings {
 impl AnswerTimings {
     /// The phases that were reached, in order.
     pub fn by_phase(&self) -> impl Iterator<Item = (&'static str, f64)> {
-        let Timings { admission, decode, preprocess, queue, infer } = self.phases;
+        let PhaseTimings { admission, decode, preprocess, queue, infer } = self.phases;
         let phases = [admission, decode, preprocess, queue, infer, Some(self.audit), Some(self.total)];
         let names = crate::telemetry::metrics::PHASES;
         names.into_iter().zip(phases).filter_map(|(name, took)| Some((name, took?)))
@@ -45,7 +45,7 @@ impl AnswerTimings {
 impl Answer {
     pub(super) fn new(
         receipt: AuditReceipt,
-        outcome: Result<Prediction, Stop>,
+        outcome: Result<Examination, Stop>,
         serving: Arc<Serving>,
         timings: AnswerTimings,
     ) -> Result<Self, PredictionError> {

@@ -7,7 +7,6 @@ use crate::record::idempotency::RequestKey;
 use crate::serving::Serving;
 use crate::threads::JobLost;
 use bytes::Bytes;
-use std::ops::Deref;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use time::OffsetDateTime;
@@ -49,21 +48,13 @@ pub struct Stated {
 /// A submission with its id: exactly one audit row is written for it.
 pub(super) struct Case {
     pub(super) id: Uuid,
-    submission: Submission,
+    pub(super) submission: Submission,
     pub(super) input_digest: [u8; 32],
     pub(super) key: Option<RequestKey>,
     /// From the request's head to the end of its body.
     pub(super) admitted_after: Duration,
     /// The current model when the case was opened; a reload does not change it.
     pub(super) serving: Arc<Serving>,
-}
-
-impl Deref for Case {
-    type Target = Submission;
-
-    fn deref(&self) -> &Submission {
-        &self.submission
-    }
 }
 
 impl Case {

@@ -3,9 +3,9 @@
 use super::cancellation::CancelReason;
 use super::explain::{ActivationMap, Explanation};
 use super::observed::{ImageFacts, Observed};
-use super::{Case, Pipeline, Stated};
+use super::{Case, Pipeline, Stated, Submission};
 use crate::infer::{Engine, Inference, InferenceError};
-use crate::record::row::Timings;
+use crate::record::sealed::PhaseTimings;
 use crate::shadow::Score;
 use crate::threads::JobLost;
 use crate::worker_pool::Load;
@@ -29,19 +29,20 @@ use std::time::{Duration, Instant};
 #[derive(Debug, Default, Clone)]
 pub(super) struct Progress {
     pub(super) observed: Observed,
-    pub(super) timings: Timings,
+    pub(super) timings: PhaseTimings,
 }
 
 impl Progress {
     pub(super) fn admitted(case: &Case) -> Self {
-        let timings = Timings { admission: Some(milliseconds(case.admitted_after)), ..Timings::default() };
+        let timings =
+            PhaseTimings { admission: Some(milliseconds(case.admitted_after)), ..PhaseTimings::default() };
         Self { timings, ..Self::default() }
     }
 }
 
-/// The result of a complete examination.
+/// A complete examination: what each step gave for one image.
 #[derive(Debug)]
-pub(crate) struct Prediction {
+pub(crate) struct Examination {
     pub(crate) input: Arc<ModelInput>,
     pub(crate) inference: Inference,
     pub(crate) position: EmbeddingPosition,
@@ -76,7 +77,7 @@ impl From<InferenceError> for Stop {
     }
 }
 
-impl Prediction {
+impl Examination {
     pub(super) fn score(&self) -> Score {
         Score { probability: self.probability.value(), kind: self.decision.kind }
     }
@@ -115,12 +116,13 @@ impl Failure {
 impl Pipeline {
     /// Decodes, accepts and preprocesses the image in the worker pool.
     pub(super) async fn prepare(&self, case: &Case, progress: &mut Progress) -> Result<ModelInput, Stop> {
-        let (image, stated, limits) = (case.image.clone(), case.stated.clone(), self.limits);
+        let (image, stated, limits) =
+            (case.submission.image.clone(), case.submission.stated.clone(), self.limits);
         let manifest = case.serving.model.manifest();
         let (acceptance, spec) = (manifest.acceptance, manifest.preprocess);
         let load = self.load(case).await?;
-        let (cancellation, mut found) = (case.cancellation.clone(), progress.clone());
-        let decoding_stopped = case.admission.decoding_stopped();
+        let (cancellation, mut found) = (case.submission.cancellation.clone(), progress.clone());
+        let decoding_stopped = case.submission.admission.decoding_stopped();
         let cancelled = move || match cancellation.reason() {
             None if decoding_stopped.load(Ordering::Relaxed) => Some(CancelReason::Expired),
             reason => reason,
@@ -136,7 +138,7 @@ impl Pipeline {
         let mut decoding = self.decoders.queue(&load, job);
         let decoded = tokio::select! {
             decoded = decoding.done() => decoded,
-            reason = case.cancellation.clone().cancelled() => {
+            reason = case.submission.cancellation.clone().cancelled() => {
                 if decoding.cancel() {
                     return Err(reason.into());
                 }
@@ -160,11 +162,11 @@ impl Pipeline {
                 "send the image at a lower resolution, or ask the operator for more memory",
             )));
         }
-        Ok(Load::decoding(&case.actor, case.image.len(), bytes))
+        Ok(Load::decoding(&case.submission.actor, case.submission.image.len(), bytes))
     }
 
     async fn bytes_to_decode(&self, case: &Case) -> Result<u64, Stop> {
-        let (image, limits) = (case.image.clone(), self.limits);
+        let (image, limits) = (case.submission.image.clone(), self.limits);
         if image.len() > limits.max_bytes {
             return Ok(0);
         }
@@ -184,9 +186,10 @@ impl Case {
         input: &Arc<ModelInput>,
         progress: &mut Progress,
     ) -> Result<Inference, Stop> {
-        let disconnected = self.cancellation.clone().disconnected();
-        let (deadline, alone) = (self.cancellation.deadline(), self.admission.in_flight() == 1);
-        let inference = engine.run(Arc::clone(input), deadline, alone, disconnected).await?;
+        let Submission { cancellation, admission, .. } = &self.submission;
+        let disconnected = cancellation.clone().disconnected();
+        let (deadline, only) = (cancellation.deadline(), admission.in_flight() == 1);
+        let inference = engine.run(Arc::clone(input), deadline, only, disconnected).await?;
         progress.timings.queue = Some(milliseconds(inference.queued));
         progress.timings.infer = Some(milliseconds(inference.ran));
         Ok(inference)

@@ -65,7 +65,7 @@ impl Pipeline {
         map: ActivationMap,
         geometry: Geometry,
     ) -> Result<Explanation, Failure> {
-        if !case.explain {
+        if !case.submission.explain {
             return Ok(Explanation::NotRequested);
         }
         let scale = match map.scale() {

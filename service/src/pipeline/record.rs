@@ -1,6 +1,6 @@
 //! Builds and commits the audit row of a case, with its metrics and log lines.
 
-use super::examine::{Prediction, Progress, Stop, milliseconds};
+use super::examine::{Examination, Progress, Stop, milliseconds};
 use super::{AnswerTimings, CancelReason, Case, Pipeline, PredictionError};
 use crate::audit::{AuditReceipt, RecordError};
 use crate::infer::Engine;
@@ -17,7 +17,7 @@ use std::time::Instant;
 
 /// Logs a failure, even if its row cannot be committed or its client has disconnected.
 pub(super) fn log_failure(case: &Case, stop: &Stop) {
-    let request_id = &case.request_id;
+    let request_id = &case.submission.request_id;
     match stop {
         Stop::Failed(failure) => {
             tracing::error!(request_id, id = %case.id, cause = chain(failure), "image processing failed");
@@ -40,7 +40,7 @@ impl Pipeline {
         &self,
         case: &Case,
         progress: &Progress,
-        outcome: &Result<Prediction, Stop>,
+        outcome: &Result<Examination, Stop>,
         subject: Option<[u8; 32]>,
         engine: &Engine,
     ) -> AuditRow {
@@ -59,17 +59,17 @@ impl Pipeline {
         let heatmap = scored_by.and_then(ServedModel::heatmap_scale);
         AuditRow {
             id: case.id,
-            request_id: case.request_id.clone(),
-            received_at: case.received_at,
+            request_id: case.submission.request_id.clone(),
+            received_at: case.submission.received_at,
             recorded_at: None,
-            actor: case.actor.clone(),
+            actor: case.submission.actor.clone(),
             site: self.site.clone(),
             subject: subject.map(|subject| Hex(subject.to_vec())),
             encoding_version: ENCODING_VERSION,
             outcome: outcome.to_owned(),
             reason: reason.map(ToOwned::to_owned),
             input_digest: Hex(case.input_digest.to_vec()),
-            input_bytes: case.image.len() as i64,
+            input_bytes: case.submission.image.len() as i64,
             format: image.map(|image| image.format.name().to_owned()),
             width: image.map(|image| image.width),
             height: image.map(|image| image.height),
@@ -111,23 +111,23 @@ impl Pipeline {
         &self,
         case: &Case,
         progress: &Progress,
-        outcome: &Result<Prediction, Stop>,
+        outcome: &Result<Examination, Stop>,
         row: AuditRow,
     ) -> Result<(AuditReceipt, AnswerTimings), PredictionError> {
         let started = Instant::now();
         let first_answer = Self::first_answer(case, outcome);
-        let recorded = self.audit.record(row, first_answer, case.admission.in_flight()).await;
+        let recorded = self.audit.record(row, first_answer, case.submission.admission.in_flight()).await;
         let receipt = recorded.inspect_err(|error| {
             if matches!(error, RecordError::Repeated) {
                 return;
             }
-            let (request_id, cause) = (&case.request_id, chain(error));
+            let (request_id, cause) = (&case.submission.request_id, chain(error));
             tracing::error!(request_id, id = %case.id, cause, "audit row not committed; answer withheld");
         })?;
         let timings = AnswerTimings {
             phases: progress.timings,
             audit: milliseconds(started.elapsed()),
-            total: milliseconds(case.started.elapsed()),
+            total: milliseconds(case.submission.started.elapsed()),
         };
         timings.by_phase().for_each(|(phase, took)| self.metrics.phase(phase, took));
         match outcome {

@@ -1,9 +1,9 @@
 //! The replayed answer to a retry: the first answer, rebuilt from its row.
 
-use super::examine::{Prediction, Progress, Stop};
+use super::examine::{Examination, Progress, Stop};
 use super::explain::ActivationMap;
 use super::{Answer, Case, Explanation, Pipeline, PredictionError};
-use crate::audit::{Receipt, RecordError};
+use crate::audit::{RecordError, SignedReceipt};
 use crate::record::AuditRow;
 use crate::record::idempotency::{FirstAnswer, RequestKey, StoredAnswer};
 use crate::telemetry::logs::chain;
@@ -20,7 +20,7 @@ pub enum Reply {
 pub struct ReplayedAnswer {
     pub row: AuditRow,
     /// A new receipt for the row's leaf.
-    pub receipt: Receipt,
+    pub receipt: SignedReceipt,
     pub outside_row: OutsideRow,
     pub explanation: Explanation,
 }
@@ -86,10 +86,10 @@ impl Pipeline {
         case: &Case,
         key: &RequestKey,
         stored: &StoredAnswer,
-    ) -> Result<Option<(AuditRow, Receipt)>, RecordError> {
-        self.audit.replay(key, stored).await.inspect_err(|error| {
+    ) -> Result<Option<(AuditRow, SignedReceipt)>, RecordError> {
+        self.audit.stored_row(key, stored).await.inspect_err(|error| {
             if matches!(error, RecordError::Changed(_)) {
-                let (request_id, id) = (&case.request_id, stored.prediction_id);
+                let (request_id, id) = (&case.submission.request_id, stored.prediction_id);
                 tracing::error!(request_id, %id, cause = chain(error), "stored answer does not verify; answer withheld");
                 self.metrics.answer_changed();
             }
@@ -98,7 +98,9 @@ impl Pipeline {
 
     /// Draws the heatmap from the row's map and scale. The image in the retry gives the geometry.
     async fn redraw(&self, case: &Case, row: &AuditRow) -> Explanation {
-        let (true, Some(map)) = (case.explain, map_of(row)) else { return Explanation::NotRequested };
+        let (true, Some(map)) = (case.submission.explain, map_of(row)) else {
+            return Explanation::NotRequested;
+        };
         if let Err(why) = map.scale() {
             return Explanation::Withheld(why);
         }
@@ -110,7 +112,7 @@ impl Pipeline {
 
     /// The answer to store under the case's key. `None` after a cancellation or failure, so that a retry is
     /// examined again.
-    pub(super) fn first_answer(case: &Case, outcome: &Result<Prediction, Stop>) -> Option<FirstAnswer> {
+    pub(super) fn first_answer(case: &Case, outcome: &Result<Examination, Stop>) -> Option<FirstAnswer> {
         let outside_row = match outcome {
             Ok(prediction) => {
                 let class = case.serving.model.class(prediction.decision.kind);

@@ -20,14 +20,17 @@ use uuid::Uuid;
 /// - 5: `orientation`, `assumed`, the scale of the heatmap, and the decision `refer`
 pub const ENCODING_VERSION: i16 = 5;
 
-/// Calls the macro `$then` with the columns, in the order of the API: `all` of them, or those of the `api`.
+/// Calls the macro `$then` with the columns, in the order of the API and of its CSV: `all` of them, or those
+/// of the `api`. Append a new column, because clients read the CSV by position.
 ///
 /// Each has a description, attributes of the API's field, a name and a Rust type. At the end of the line
 /// stands what sets the column apart:
 /// - `microseconds`: the canonical form has the time with six decimals;
 /// - `by_database`: the database sets it, and neither the insert nor the canonical form has it;
 /// - `since N`: encoding version N added it. The canonical form omits it if it is null, so rows from before
-///   keep their leaves. Every new column must be one of these.
+///   keep their leaves.
+///
+/// A new column is an `Option`, ends with `since N`, and raises [`ENCODING_VERSION`] to N.
 macro_rules! with_columns {
     (api, $then:ident) => { with_columns! { @list $then {} } };
     (all, $then:ident) => { with_columns! { @list $then {

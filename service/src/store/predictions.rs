@@ -119,7 +119,7 @@ impl<T: Element> Element for Option<T> {
 }
 
 /// Images by their current label (as in the view `current_labels`), from the label's own index and in the
-/// order of a page. The planner takes `NOT EXISTS` for common, so it stops at the end of the page.
+/// order of a page. The planner assumes that `NOT EXISTS` usually holds, so it scans in page order.
 const LABELLED: &str = "
 JOIN (SELECT prediction_id AS labelled FROM labels AS counts WHERE NOT EXISTS (SELECT FROM labels AS newer
     WHERE newer.prediction_id = counts.prediction_id
@@ -158,14 +158,14 @@ pub struct Page {
     pub limit: usize,
 }
 
-/// One statement and transaction; it fails if the clocks differ by more than `most`.
+/// One statement and transaction; it fails if the clocks differ by more than `max_clock_difference`.
 ///
 /// There is an array for each column, so the text does not depend on the number of rows: a connection parses
 /// and plans it once with answers and once without.
 pub(super) async fn insert(
     session: &mut Session,
     rows: &[&SealedRow],
-    most: StdDuration,
+    max_clock_difference: StdDuration,
 ) -> Result<(), StoreError> {
     let mut answers: Vec<&SealedAnswer> = rows.iter().filter_map(|sealed| sealed.answer()).collect();
     // Sorted, so that two batches with two keys in common cannot deadlock.
@@ -196,7 +196,7 @@ pub(super) async fn insert(
     statement.sql += before;
     statement.bind(vec![rows.len() as i64, rows.len() as i64, answers.len() as i64])?;
     statement.bind(OffsetDateTime::now_utc())?;
-    statement.bind(most.as_secs_f64())?;
+    statement.bind(max_clock_difference.as_secs_f64())?;
     statement.sql += after;
     let insert = sqlx::query_as_with(AssertSqlSafe(statement.sql), statement.arguments);
     let (n_pending, n_recorded, n_kept, _): (i64, i64, i64, f64) = insert.fetch_one(session).await?;

@@ -51,7 +51,7 @@ labels! {
     /// Why the service closed a connection.
     pub enum ConnectionEnd {
         /// All connection slots were taken.
-        NoPlace = "no_place",
+        NoSlot = "no_place",
         /// The TLS handshake failed or timed out.
         Tls = "tls",
         /// Not HTTP; answered 400.

@@ -25,7 +25,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use tch::Device;
 
-/// Name of the dataset in the manifest, by which a benchmark bundle is recognised.
+/// Name of the data set in the manifest, by which a benchmark bundle is recognised.
 const DATASET: &str = "generated phantoms; nothing was learnt from them";
 
 #[derive(Debug, Clone, Copy)]

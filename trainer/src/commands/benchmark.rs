@@ -74,7 +74,7 @@ fn architecture(name: &str) -> Result<Architecture> {
 pub(crate) fn run(arguments: Arguments) -> Result<()> {
     match arguments.what {
         What::Training(Training { options, rounds, steps, memory_images }) => {
-            let OpenRun { config, run, device, .. } = &options.open()?;
+            let OpenRun { config, directory: run, device, .. } = &options.open()?;
             measure_training(config, run, *device, &Plan { rounds, steps, memory_images }).map(drop)
         }
         What::Bundle(bundle) => {

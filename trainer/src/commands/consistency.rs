@@ -30,7 +30,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<()> {
     let mut session = bundle::session(&bundle, variant, &arguments.bundle.onnxruntime)?;
     let mut scorer = Scorer::of_bundle(&bundle, variant, &mut session);
     let consistency = Consistency::measure(&mut scorer, &config.data, &originals, &config.data.root)?;
-    consistency.report();
+    consistency.print();
     if arguments.options.run.is_dir() {
         files::write_json(&arguments.options.run.join(FILE), &consistency)?;
     }

@@ -62,7 +62,7 @@ impl Arguments {
         let Self { options, output, report, replace } = self;
         let opened = options.open_for_bundle()?;
         let trained = opened.trained()?;
-        let paths = output.paths(&opened.config, &opened.run, report);
+        let paths = output.paths(&opened.config, &opened.directory, report);
         let destinations = Destinations {
             config: trained.config,
             run: trained.run,

@@ -86,7 +86,7 @@ impl RunOptions {
         let device = self.device.open()?;
         let run = RunDirectory::open(&self.run, &config)?;
         let tracked = TrackedResults { config: config.clone(), run: run.clone() };
-        Ok(OpenRun { config, run, device, _tracked: tracked })
+        Ok(OpenRun { config, directory: run, device, _tracked: tracked })
     }
 }
 
@@ -170,14 +170,14 @@ impl VerifyOptions {
 
 pub(crate) struct OpenRun {
     pub(crate) config: Config,
-    pub(crate) run: RunDirectory,
+    pub(crate) directory: RunDirectory,
     pub(crate) device: Device,
     _tracked: TrackedResults,
 }
 
 impl OpenRun {
     pub(crate) fn trained(&self) -> Result<TrainedRun<'_>> {
-        TrainedRun::open(&self.config, &self.run, self.device)
+        TrainedRun::open(&self.config, &self.directory, self.device)
     }
 
     pub(crate) fn calibrated(&self) -> Result<(TrainedRun<'_>, Calibrated)> {

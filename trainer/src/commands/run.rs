@@ -1,4 +1,7 @@
 //! `cxr-trainer run`: every step, from the data to the report.
+//!
+//! The steps are also coupled through files in the run directory. The gates, the export and the report do not
+//! get the measurements as arguments: they read `evaluation-*.json` and its like, which earlier steps wrote.
 
 use super::options::RunOptions;
 use super::release::Reason;
@@ -50,7 +53,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<()> {
         arguments;
     let index = options.index()?;
     let opened = options.open_for_bundle()?;
-    let (config, run) = (&opened.config, &opened.run);
+    let (config, run) = (&opened.config, &opened.directory);
     let (mut paths, reports) = (output.paths(config, run, None), reporting.reports(run));
     // Fail now on what would fail after hours of training.
     Folds::forget_stale(run, &index)?;
@@ -96,18 +99,20 @@ pub(crate) fn run(arguments: Arguments) -> Result<()> {
     step(8, "release");
     compare_originals(&trained, &calibrated, &paths.onnxruntime)?;
     let elsewhere = reporting.elsewhere();
+    // The report for the bundle repeats the verdict, so the verdict must be recorded before that report.
+    // `release`, a command of its own too, records the same one again.
     let fitness = record_verdict(&trained, &calibrated, release_reason.as_deref())?;
-    let verdict = fitness.ensure_releasable();
-    if verdict.is_ok() {
+    let releasable = fitness.ensure_releasable();
+    if releasable.is_ok() {
         paths.report = Some(report(&trained, &elsewhere, &run.file(BUNDLE_REPORT), Form::TextAlone)?);
         release(&trained, &calibrated, &paths, release_reason.as_deref())?;
     } else {
-        fitness.report();
+        fitness.print();
     }
     step(9, "report");
     // Written even if the network is not released: it states why.
     report(&trained, &elsewhere, &reports, reporting.form())?;
-    verdict
+    releasable
 }
 
 fn step(number: usize, what: &str) {

@@ -32,11 +32,14 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         tracker.results();
         let withheld = tracker.withheld()?;
         if !withheld.is_empty() {
-            say(format!("stays      {} (trainer.tracking.patient_level: false)", withheld.join(", ")));
+            say(format!(
+                "not sent   {} (patient-level data, trainer.tracking.patient_level: false)",
+                withheld.join(", ")
+            ));
         }
     }
     let status = DeliveryStatus::read(&config.tracking, folder)?;
-    status.report();
+    status.print();
     if is_default {
         say("this is the default destination; if the run used a configuration, pass it with --config FILE");
     }

@@ -62,7 +62,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         if arguments.worker {
             return Ok(());
         }
-        report(&location, &end)
+        print(&location, &end)
     } else {
         let mut store = location.open()?;
         supervise(&study, store.as_mut(), arguments.workers, || {
@@ -75,7 +75,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     }
 }
 
-fn report(location: &StoreLocation, end: &Next) -> Result<()> {
+fn print(location: &StoreLocation, end: &Next) -> Result<()> {
     say(table(&location.open()?.load()?.context("the study is gone")?));
     if *end == Next::OutOfBudget {
         say("the budget is used up: continue with a larger --budget-cpu-hours");

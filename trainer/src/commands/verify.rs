@@ -17,6 +17,6 @@ pub(crate) fn run(options: &VerifyOptions) -> Result<()> {
         inside.display()
     );
     let table = verify(folder, options.public_key()?.as_ref(), options.onnxruntime.as_deref());
-    table.report();
+    table.print();
     table.result().with_context(|| format!("{}: do not use this bundle", folder.display()))
 }

@@ -57,17 +57,20 @@ impl Augmentation {
         let [low, high] = self.jpeg_quality;
         ensure!(
             1 <= low && low <= high && high <= 100,
-            "trainer.augmentation.jpeg_quality: 1 to 100, lowest first"
+            "trainer.augmentation.jpeg_quality: must be [lowest, highest], 1 to 100"
         );
         let [low, high] = self.scale;
-        ensure!(0.0 < low && low <= high, "trainer.augmentation.scale: positive, smallest first");
+        ensure!(
+            0.0 < low && low <= high,
+            "trainer.augmentation.scale: must be [smallest, largest], positive"
+        );
         let shrink = self.detail_shrink;
         ensure!(
             0.0 < shrink && shrink <= 1.0,
             "trainer.augmentation.detail_shrink: {shrink} is not in (0, 1]"
         );
         let [least, most] = self.detail_gain;
-        ensure!(least <= most, "trainer.augmentation.detail_gain: least first");
+        ensure!(least <= most, "trainer.augmentation.detail_gain: must be [smallest, largest]");
         Ok(())
     }
 }

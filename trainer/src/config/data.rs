@@ -1,4 +1,4 @@
-//! `trainer.data`: the dataset and its division into folds.
+//! `trainer.data`: the data set and its division into folds.
 
 use super::{check_fraction, unstated};
 use anyhow::{Context, Result, ensure};

@@ -44,7 +44,7 @@ pub fn count<'a, K: Ord>(parts: impl IntoIterator<Item = (K, &'a Entry)>) -> Cou
     tallies.into_iter().map(|(part, tallies)| (part, counts(tallies))).collect()
 }
 
-pub fn report<K>(table: &CountTable<K>, name: impl Fn(&K) -> &str) {
+pub fn print<K>(table: &CountTable<K>, name: impl Fn(&K) -> &str) {
     for (part, classes) in table {
         let n: usize = classes.values().map(|count| count.images).sum();
         let of_class =

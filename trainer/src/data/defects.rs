@@ -25,7 +25,7 @@ impl Kind {
             Self::Value => "values do not fit their column",
             Self::DuplicateLine => "lines name a file that another line names",
             Self::LineWithoutFile => {
-                "lines name a file that does not exist (paths are relative to the dataset's folder)"
+                "lines name a file that does not exist (paths are relative to the data set's folder)"
             }
             Self::LineOutside => "lines name a file outside of the class folders",
             Self::FileWithoutLine => "files have no line",

@@ -1,4 +1,4 @@
-//! Exploratory data analysis: properties, quality and label noise of a dataset. The published test split is
+//! Exploratory data analysis: properties, quality and label noise of a data set. The published test split is
 //! only counted and searched for duplicates.
 //!
 //! `eda.json` is written after each of two stages: properties of the images, and label noise.
@@ -84,7 +84,7 @@ pub fn eda(config: &Config, index: &Index, run: &RunDirectory, device: Device) -
         found.label_noise = Some(noise);
         files::write_json(&run.file(FILE), &found)?;
     }
-    report(&found);
+    print(&found);
     Ok(found)
 }
 
@@ -147,9 +147,9 @@ fn examine_originals(config: &Config, run: &RunDirectory, root: &std::path::Path
     Examined::of(&index, &survey, config)
 }
 
-fn report(eda: &Eda) {
+fn print(eda: &Eda) {
     let images = &eda.images;
-    count::report(&images.counts, String::as_str);
+    count::print(&images.counts, String::as_str);
     for (folder, n) in &eda.excluded {
         say(format!("  {folder}: {n} files excluded by trainer.data.classes"));
     }
@@ -173,11 +173,11 @@ fn report(eda: &Eda) {
     for (path, reason) in &eda.unreadable {
         say(format!("  {path}: {reason}"));
     }
-    images.report("images");
+    images.print("images");
     if let Some(originals) = &eda.originals {
-        originals.report("originals");
+        originals.print("originals");
     }
     if let Some(noise) = &eda.label_noise {
-        noise.report();
+        noise.print();
     }
 }

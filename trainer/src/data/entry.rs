@@ -1,4 +1,4 @@
-//! An image file of a dataset, with its class, patient and digest.
+//! An image file of a data set, with its class, patient and digest.
 
 use super::columns::Column;
 use serde::{Deserialize, Serialize};

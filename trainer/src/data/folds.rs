@@ -203,7 +203,7 @@ impl Folds {
     pub fn entries(&self, index: &Index, fold: Fold) -> Result<Vec<Entry>> {
         let entry = |path: &String| {
             let found = index.entries.binary_search_by(|entry| entry.path.cmp(path)).ok();
-            found.map(|i| index.entries[i].clone()).with_context(|| format!("{path}: not in the dataset"))
+            found.map(|i| index.entries[i].clone()).with_context(|| format!("{path}: not in the data set"))
         };
         self.folds.get(&fold).into_iter().flatten().map(entry).collect()
     }

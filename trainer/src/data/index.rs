@@ -1,4 +1,4 @@
-//! The index: all files of a dataset. `scan` makes it.
+//! The index: all files of a data set. `scan` makes it.
 
 use super::entry::{Entry, OfficialSplit};
 use super::patient::PatientRule;

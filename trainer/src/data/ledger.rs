@@ -57,7 +57,7 @@ pub struct Look {
     /// Digest of the images; absent in lines from before there were gates.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub images_sha256: Option<String>,
-    /// Digest of the gates at that time; absent likewise.
+    /// Digest of the gates at that time; absent in the same lines.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gates_sha256: Option<String>,
 }

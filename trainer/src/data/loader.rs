@@ -14,7 +14,7 @@ use tch::{Device, Kind, Tensor};
 
 /// Batches that each thread prefetches.
 const PREFETCH: usize = 2;
-/// Sample number whose generator draws the order of an epoch; no dataset is as large.
+/// Sample number whose generator draws the order of an epoch; no data set is as large.
 const ORDER: usize = u32::MAX as usize;
 
 #[derive(Debug)]

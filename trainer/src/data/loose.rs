@@ -1,4 +1,4 @@
-//! Images outside of the dataset, decoded as in the service, and those that it would reject.
+//! Images outside the data set: those the service would decode, and those it would reject.
 
 use super::recipe::Recipe;
 use crate::files;

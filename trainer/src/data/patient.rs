@@ -1,4 +1,4 @@
-//! The rule that assigns files to patients. A dataset without a rule is an error, because folds drawn by a
+//! The rule that assigns files to patients. A data set without a rule is an error, because folds drawn by a
 //! wrong rule share patients, and all metrics are then too good.
 
 use super::defects::listed;

@@ -20,7 +20,7 @@ use std::sync::Once;
 const HEAD: u64 = 512;
 
 impl Index {
-    /// The configured dataset. Prints once per process that each file counts as a patient.
+    /// The configured data set. Prints once per process that each file counts as a patient.
     pub fn of(config: &Config) -> Result<Self> {
         static PRINTED: Once = Once::new();
         config.check_for_data()?;
@@ -38,7 +38,7 @@ impl Index {
         scan(root, data, true)
     }
 
-    /// Scans a folder with some files of the dataset, such as originals; the table may list others.
+    /// Scans a folder with some files of the data set, such as originals; the table may list others.
     pub fn scan_part(root: &Path, data: &Data) -> Result<Self> {
         scan(root, data, false)
     }
@@ -47,7 +47,7 @@ impl Index {
 fn scan(root: &Path, data: &Data, is_whole: bool) -> Result<Index> {
     ensure!(
         root.is_dir(),
-        "{}: no such folder; set trainer.data.root or --data to the dataset, or CXR_DATA_DIR to the folder that holds it",
+        "{}: no such folder; set trainer.data.root or --data to the data set, or CXR_DATA_DIR to the folder that holds it",
         root.display()
     );
     let is_flat = match data.layout {
@@ -172,8 +172,10 @@ impl Scan<'_> {
             let folder = path[prefix.len()..].split_once('/').map(|(folder, _)| folder);
             let folder = folder.filter(|folder| self.data.label(folder).is_some());
             if let Some(folder) = folder.filter(|folder| !folder.eq_ignore_ascii_case(&class)) {
-                let defect =
-                    format!("line {}, column label: {class}, in the folder {folder} ({path})", line.number);
+                let defect = format!(
+                    "line {}, column label says {class}, but the file is in folder {folder} ({path})",
+                    line.number
+                );
                 self.defects.add(Kind::Contradiction, defect);
             }
             if label == Label::Exclude {
@@ -275,7 +277,7 @@ impl Scan<'_> {
         if unassigned.is_empty() {
             return Ok(patients.into_iter().flatten().collect());
         }
-        // Report notes and DICOM files as such: no rule for patients can match their names.
+        // Notes and DICOM files are reported as what they are: no rule for patients can match their names.
         let (mut others, mut images) = (BTreeMap::new(), Vec::new());
         for path in unassigned {
             match foreign(&head(&self.root.join(path))?) {

@@ -63,7 +63,7 @@ pub fn split(config: &Config, index: &Index, run: &RunDirectory) -> Result<Split
             .filter(|known| known.audit == config.audit && known.leakage.is_empty());
         if let Some(known) = known {
             say("the folds were checked before; nothing has changed");
-            report(&known);
+            print(&known);
             return Ok(known);
         }
         let survey = survey(index, config, "all images")?;
@@ -117,7 +117,7 @@ fn checked(
         confounders: confounders::find(index, survey, config.seed),
     };
     files::write_json(&run.file(SPLIT), &split)?;
-    report(&split);
+    print(&split);
     if !split.leakage.is_empty() {
         bail!(
             "leakage between folds; remove one image of each pair, or assign both to one patient:\n{}",
@@ -127,8 +127,8 @@ fn checked(
     Ok(split)
 }
 
-fn report(split: &Split) {
-    count::report(&split.counts, |fold| fold.name());
+fn print(split: &Split) {
+    count::print(&split.counts, |fold| fold.name());
     for (folder, n) in &split.excluded {
         say(format!("  {folder}: {n} files excluded by trainer.data.classes"));
     }

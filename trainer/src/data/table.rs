@@ -1,4 +1,4 @@
-//! The table of a dataset: CSV with one line per image for its patient, label and other columns.
+//! The table of a data set: CSV with one line per image for its patient, label and other columns.
 
 use super::columns::Column;
 use super::defects::{Defects, Kind};
@@ -117,7 +117,10 @@ impl Table {
         let label = head.label.map_or("", |at| &record[at]).to_owned();
         let line = Line { number, patient: record[head.patient].to_owned(), label, columns };
         if let Some(first) = self.lines.get(&file) {
-            defects.add(Kind::DuplicateLine, format!("line {number}: {file}, as in line {}", first.number));
+            defects.add(
+                Kind::DuplicateLine,
+                format!("line {number}: {file} is already in line {}", first.number),
+            );
         } else {
             self.lines.insert(file, line);
         }

@@ -46,11 +46,11 @@ pub(crate) fn install(
     }
     swap(&fresh, folder, &old).with_context(|| format!("{}: cannot be replaced", folder.display()))?;
     let bundle = bundle::open(folder, Some(&key))?;
-    report(folder, files, &bundle, &key);
+    print(folder, files, &bundle, &key);
     Ok(Installed { bundle, verification })
 }
 
-fn report(folder: &Path, files: &BundleFiles, bundle: &Bundle, key: &VerifyingKey) {
+fn print(folder: &Path, files: &BundleFiles, bundle: &Bundle, key: &VerifyingKey) {
     let (manifest, n_bytes) = (bundle.manifest(), files.values().map(Vec::len).sum::<usize>());
     say(format!("{} {} -> {}, {n_bytes} bytes", manifest.name, manifest.version, folder.display()));
     say(format!("bundle digest {}, signed by {}", bundle.digest(), bundle.signed_by().unwrap_or_default()));

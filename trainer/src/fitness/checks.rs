@@ -117,7 +117,7 @@ impl Sizes<'_> {
         with_wider_interval(&share, patients)
     }
 
-    /// How many more images a fold needs, and, for a fold that is drawn, how many that is in all.
+    /// How many images the fold lacks; if the fold is drawn, also how many the whole data set lacks.
     fn lacks(&self, fold: Fold, images: &[(usize, &str)]) -> String {
         let texts: Vec<String> = images
             .iter()
@@ -254,7 +254,7 @@ fn corruptions(gates: &Gates, found: Option<&Robustness>, checks: &mut Checks) {
     });
 }
 
-/// The AUC from the border alone, and the AUC that swapped borders or corners and added text cost.
+/// Gates on the border's AUC and on the AUC lost to swapped regions or added text.
 fn probes(gates: &Gates, found: Option<&Robustness>, checks: &mut Checks) {
     let probes = found.and_then(|found| found.probes.as_ref()).map(|probes| &probes.changes);
     let asked = |bound| format!("at most {bound} in either direction (max_border_auc)");

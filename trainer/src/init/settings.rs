@@ -55,7 +55,7 @@ pub(super) fn settings(
     let name = questions.required(
         answers.name.clone(),
         "--name",
-        "Name of the dataset, for model card and report?",
+        "Name of the data set, for model card and report?",
         None,
         |text| Ok(text.to_owned()),
     )?;

@@ -91,8 +91,8 @@ pub fn check_enough(census: &Census, config: &Calibration, share: f64) -> Result
         "the calibrate fold has {negative} negative and {positive} positive images; trainer.calibration.min_per_class asks for {least} of \
          each: {} are missing. The fold gets a share of {share} of the data: add about {} images in all, or raise \
          trainer.data.calibrate_fraction. Until something is trained in this run, it accepts new data or another fraction; after \
-         that, choose another --run. An operating point for sensitivity {target} that is chosen on {positive} positives is sure \
-         to reach only {:.2} on new patients (95 % confidence); on {least} it would be {:.2}",
+         that, choose another --run. An operating point is chosen for sensitivity {target}. With {positive} positives, \
+         only {:.2} is guaranteed on new patients (95 %); with {least}, {:.2}",
         listed(&|(label, n)| format!("{n} more {label} images")),
         listed(&|(label, n)| format!("{:.0} more {label}", (*n as f64 / share).ceil())),
         sensitivity_lower_bound(target, positive),
@@ -150,11 +150,11 @@ pub fn calibrate(trained: &TrainedRun) -> Result<Calibrated> {
         analysis: Some(analysis),
     };
     files::write_json(&trained.run.file(FILE), &calibrated)?;
-    report(&calibrated);
+    print(&calibrated);
     Ok(calibrated)
 }
 
-fn report(calibrated: &Calibrated) {
+fn print(calibrated: &Calibrated) {
     let Calibrated { calibration, policy, .. } = calibrated;
     say(format!("probability = sigmoid({:.4} x logit {:+.4})", calibration.scale, calibration.bias));
     say(format!(
@@ -183,7 +183,8 @@ fn report_analysis(analysis: &Analysis) {
         let text = |figures: &comparison::CalibrationFigures| {
             format!("ECE {}, log loss {:.4}", measured(&figures.ece), figures.log_loss.value)
         };
-        let held_out = cross_validated.as_ref().map_or("not possible without one part".to_owned(), text);
+        let held_out =
+            cross_validated.as_ref().map_or("not possible: one part cannot be left out".to_owned(), text);
         say(format!("{:<12} cross-validated: {held_out}; on select: {}", method.name(), text(select)));
     }
     for RuleEvaluation { rule, threshold, threshold_ci95: [low, high], cross_validated: cv, select } in
@@ -202,10 +203,15 @@ fn report_analysis(analysis: &Analysis) {
         let altered: Vec<String> =
             result.altered.iter().map(|(name, share)| format!("{name} {:.2}", share.value)).collect();
         let (name, select) = (result.score.name(), result.select);
-        let foreign = result.development.zip(result.held_out).map_or_else(String::new, |(half, other)| {
-            format!("; foreign images {}/{} and {}/{}", half.k, half.n, other.k, other.n)
-        });
+        let development_and_held_out = result.development.zip(result.held_out);
+        let out_of_distribution =
+            development_and_held_out.map_or_else(String::new, |(development, held_out)| {
+                format!(
+                    "; out-of-distribution images {}/{} and {}/{}",
+                    development.k, development.n, held_out.k, held_out.n
+                )
+            });
         let altered = altered.join(", ");
-        say(format!("{name:<12} flags {}/{} of select{foreign}; {altered}", select.k, select.n));
+        say(format!("{name:<12} flags {}/{} of select{out_of_distribution}; {altered}", select.k, select.n));
     }
 }

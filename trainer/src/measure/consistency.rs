@@ -76,7 +76,7 @@ impl Consistency {
         })
     }
 
-    pub fn report(&self) {
+    pub fn print(&self) {
         say(format!(
             "originals against copies, {} pairs: mean absolute difference {:.4}, largest {:.4}, mean signed difference {:+.4}; {} decisions differ",
             self.n,

@@ -48,7 +48,7 @@ impl EvaluationFile {
     /// `None` unless measured with these weights and this calibration.
     pub fn load(trained: &TrainedRun, calibrated: &Calibrated, fold: Fold) -> Result<Option<Self>> {
         let found: Option<Self> = files::read_json(&trained.run.file(&Self::name(fold)))?;
-        let calibration = digest(calibrated)?;
+        let calibration = calibration_digest(calibrated)?;
         Ok(found.filter(|found| {
             found.weights_sha256 == trained.weights_sha256 && found.calibration_sha256 == calibration
         }))
@@ -56,7 +56,7 @@ impl EvaluationFile {
 }
 
 /// Digest of calibration, policy and prediction sets.
-pub(crate) fn digest(calibrated: &Calibrated) -> Result<String> {
+pub(crate) fn calibration_digest(calibrated: &Calibrated) -> Result<String> {
     Ok(sha256_hex(&serde_json::to_vec(&(
         &calibrated.calibration,
         &calibrated.policy,
@@ -173,7 +173,7 @@ pub fn measure(
     let evaluation = EvaluationFile {
         fold,
         weights_sha256: calibrated.weights_sha256.clone(),
-        calibration_sha256: digest(calibrated)?,
+        calibration_sha256: calibration_digest(calibrated)?,
         threshold,
         confusion,
         figures,
@@ -204,7 +204,8 @@ fn counts(confusion: ConfusionMatrix) -> String {
 }
 
 /// A resample repeats some images and omits others, so its bins look worse calibrated.
-pub const ECE_NOTE: &str = "Resampling makes the ECE larger than it is: its interval is cautious, and can begin above the value itself.";
+pub const ECE_NOTE: &str =
+    "Resampled data look worse calibrated: the interval is biased upwards and can lie above the ECE.";
 
 pub fn rows(figures: &FoldEvaluation) -> [(&'static str, Measured); 8] {
     [

@@ -4,7 +4,7 @@ use crate::data::folds::Fold;
 use cxr::heatmap::{HeatmapScale, ScaleOrigin};
 use std::fmt::Write as _;
 
-/// The scale begins at this quantile of the true negatives: one in a hundred shows a spot.
+/// The scale begins at this quantile of the true negatives: one in a hundred has a coloured area.
 const LOW_QUANTILE: f64 = 0.99;
 /// The scale ends at this quantile of the true positives.
 const HIGH_QUANTILE: f64 = 0.95;
@@ -68,7 +68,7 @@ impl MapFigures {
         let _ = match &self.scale {
             Ok(HeatmapScale { low, high, chosen }) => writeln!(
                 text,
-                "- One scale for all images, from the {} fold: nothing is drawn below {low:.3}, the {} quantile of the peaks of {}\n  negatives that are not flagged; the last colour begins at {high:.3}, the {} quantile of {} flagged positives, of which\n  {:.1} % show something.",
+                "- One scale for all images, from the {} fold: nothing is drawn below {low:.3}, the {} quantile of the peaks of {}\n  negatives that are not flagged; the last colour begins at {high:.3}, the {} quantile of {} flagged positives, of which\n  {:.1} % have a coloured area.",
                 chosen.fold,
                 chosen.low_quantile,
                 chosen.n_negative,
@@ -161,7 +161,7 @@ mod tests {
     fn the_scale_begins_above_clear_negatives_and_ends_among_clear_positives() {
         let mut all = peaks((0..=100).map(|value| value as f32 / 100.0), false);
         all.extend(peaks((0..=100).map(|value| 2.0 + value as f32 / 100.0), true));
-        // Errors do not affect it.
+        // A false positive does not change the scale.
         all.push(Peak { value: 50.0, in_the_middle: false, positive: false, flagged: true });
         let figures = MapFigures::of(&all);
         let scale = figures.scale.as_ref().unwrap();

@@ -184,7 +184,7 @@ mod tests {
         for (found, expected) in found.ci95.into_iter().zip(Proportion::new(14, 14).ci95) {
             assert!((found - expected).abs() < 1e-12, "{found} {expected}");
         }
-        // Two images a patient say less than as many patients do.
+        // Two images of one patient are less evidence than images of two patients.
         let (of_patients, method) = with_wider_interval(&all, 7);
         assert_eq!(method, IntervalMethod::Wilson(7));
         assert!(of_patients.ci95[0] < found.ci95[0]);

@@ -11,7 +11,7 @@ use crate::export::section::with_section;
 use crate::measure::consistency::Scorer;
 use crate::measure::consistency::depth::DepthConsistency;
 use crate::measure::heatmap;
-use crate::measure::select::{self, OnSelect, REFERRED};
+use crate::measure::on_select::{self, OnSelect, REFERRED};
 use crate::progress::say;
 use anyhow::{Context, Result};
 use cxr::bundle::{Bundle, Manifest};
@@ -26,7 +26,7 @@ pub fn complete_bundle(config: &Config, request: &Request<'_>) -> Result<()> {
     let mut revision = Revision::of(bundle, request)?;
     let mut of_default = None;
     for name in old.variants.keys() {
-        let found = on_select(bundle, name, &pixels, request.onnxruntime)?;
+        let found = measure_on_select(bundle, name, &pixels, request.onnxruntime)?;
         if let Some(variant) = revision.manifest.variants.get_mut(name) {
             variant.heatmap = found.maps.scale.clone().ok();
         }
@@ -40,12 +40,12 @@ pub fn complete_bundle(config: &Config, request: &Request<'_>) -> Result<()> {
     revision.install(&config.tracking, request)
 }
 
-fn on_select(bundle: &Bundle, name: &str, pixels: &Pixels, onnxruntime: &Path) -> Result<OnSelect> {
+fn measure_on_select(bundle: &Bundle, name: &str, pixels: &Pixels, onnxruntime: &Path) -> Result<OnSelect> {
     let (_, variant) = bundle.variant(Some(name))?;
     say(format!("variant {name}"));
     let mut session = bundle::session(bundle, variant, onnxruntime)?;
     let embedding = &bundle.reference().embedding;
-    select::measure(&mut session, pixels, variant.calibration, &variant.policy, embedding)
+    on_select::measure(&mut session, pixels, variant.calibration, &variant.policy, embedding)
 }
 
 fn depth(config: &Config, bundle: &Bundle, onnxruntime: &Path) -> Result<Option<DepthConsistency>> {

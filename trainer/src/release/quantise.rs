@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail};
 use cxr::bundle::Variant;
 use runtime::Runtime;
 
-/// Writes the next minor version with an int8 variant. Only the card changes besides.
+/// Writes the next minor version with an int8 variant. Otherwise only the card changes.
 pub fn quantise_bundle(config: &Config, request: &Request<'_>) -> Result<()> {
     let released = request.open(config)?;
     let bundle = &released.bundle;

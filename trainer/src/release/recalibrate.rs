@@ -52,7 +52,7 @@ pub fn recalibrate(config: &Config, request: &Request) -> Result<()> {
     let expected = Expected { bundle_digests: &ancestors, variant, labels };
     let labelled = Labelled::read(request.labels, &expected)?;
     let (found, policy) = fit(config, request, &bundle, &labelled, ancestors.clone())?;
-    report(&found, &labelled, labels);
+    print(&found, &labelled, labels);
     let objections = objections(&found, config, labels);
     ensure!(
         request.force || objections.is_empty(),
@@ -145,7 +145,7 @@ fn fit(
     Ok((found, policy))
 }
 
-fn report(found: &Recalibration, labelled: &Labelled, labels: &[String; 2]) {
+fn print(found: &Recalibration, labelled: &Labelled, labels: &[String; 2]) {
     say(format!("labels of {} images of {} patients", by_class(found.n, labels), found.n_patients));
     if !labelled.grouped {
         say("the log does not identify patients (X-Subject-Id): each image counts as a patient of its own");

@@ -29,7 +29,7 @@ impl Pictures {
         let text = match self.form {
             Form::WithoutImages if shows_images => {
                 return format!(
-                    "*{caption}*: figure `{name}` in the run directory; it shows images of the dataset"
+                    "*{caption}*: figure `{name}` in the run directory; it shows images of the data set"
                 );
             }
             Form::Illustrated | Form::WithoutImages => {
@@ -69,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn images_of_the_dataset_stay_out_where_they_must() {
+    fn images_of_the_data_set_stay_out_where_they_must() {
         let pictures = pictures(Form::WithoutImages);
         let text = pictures.show("sheet.png", "Errors");
         assert!(

@@ -53,7 +53,7 @@ pub(super) fn reference(reference: &Reference) -> Result<String> {
     let probability = ("probability of the positive class".to_owned(), &reference.probability);
     let statistics = reference.statistics.iter().map(|(name, quantiles)| (title(name), quantiles));
     let panels: Vec<(String, &Quantiles)> = std::iter::once(probability).chain(statistics).collect();
-    ensure!(panels.iter().all(|(_, quantiles)| !quantiles.0.is_empty()), "an empty reference");
+    ensure!(panels.iter().all(|(_, quantiles)| !quantiles.0.is_empty()), "the reference is empty");
     let drawn: Vec<[Series; 1]> = panels
         .iter()
         .map(|(_, quantiles)| {

@@ -13,7 +13,7 @@ use crate::fitness::{self, Fitness};
 use crate::measure::calibrate::Calibrated;
 use crate::measure::consistency::Consistency;
 use crate::measure::evaluate::external::{ExternalEvaluation, why_not_measured};
-use crate::measure::evaluate::{EvaluationFile, digest, named_groups};
+use crate::measure::evaluate::{EvaluationFile, calibration_digest, named_groups};
 use crate::measure::explain::Explanation;
 use crate::measure::robustness::Robustness;
 use crate::measure::robustness::compare::{COMPARISON, ComparedRun};
@@ -166,7 +166,7 @@ impl<'a> Sources<'a> {
             })?,
             release: Release::load(run)?
                 .filter(|release| {
-                    let calibration = calibrated.as_ref().ok().and_then(|c| digest(c).ok());
+                    let calibration = calibrated.as_ref().ok().and_then(|c| calibration_digest(c).ok());
                     release.weights_sha256 == weights
                         && Some(&release.calibration_sha256) == calibration.as_ref()
                 })
@@ -216,7 +216,7 @@ fn not_run(command: &str) -> String {
     format!("`cxr-trainer {command}` has not been run on these weights and this data")
 }
 
-/// If there are no originals, the reason is another than that a command has not been run.
+/// Without originals, the reason is [`NO_ORIGINALS`], not an unrun command.
 fn consistency(trained: &TrainedRun, file: &Path) -> Result<Found<Consistency>> {
     let has_originals = trained.config.export.originals.as_deref().is_some_and(Path::is_dir);
     let found = required(file, "export")?;

@@ -13,9 +13,9 @@ pub const FILE: &str = "fitness.json";
 pub enum Verdict {
     Fit,
     NotFit,
-    /// No gate is failed, but the data is too small to show that all are met.
+    /// No gate failed, but the data is too small to show that all are met.
     NotEnoughData,
-    /// All measured gates are met, but one was not measured, or AUC, sensitivity or specificity has none.
+    /// All measured gates are met, but one was not measured, or AUC, sensitivity or specificity has no gate.
     NotShown,
 }
 

@@ -25,7 +25,7 @@ impl DeliveryStatus {
         Ok(Self { target, delivered, n_waiting, spool: spool.file() })
     }
 
-    pub fn report(&self) {
+    pub fn print(&self) {
         say(format!("target     {}", self.target));
         say(format!("run        {}", self.delivered.run.as_deref().unwrap_or("not created yet")));
         say(format!("delivered  {} events", self.delivered.events));

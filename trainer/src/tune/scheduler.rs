@@ -107,7 +107,7 @@ fn last_to_continue(study: &Study) -> Option<usize> {
     unstarted.or_else(|| study.best().filter(paused).map(|(trial, _)| trial)).map(|trial| trial.number)
 }
 
-/// Takes a trial from a lost worker and keeps its CPU time on the books.
+/// Takes a trial from a lost worker and still counts the CPU time that was lost.
 fn release(trial: &mut Trial) -> Option<String> {
     let claim = trial.claim.take()?;
     trial.cpu_seconds += claim.cpu_seconds;

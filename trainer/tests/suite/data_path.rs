@@ -10,7 +10,7 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
-/// A phantom dataset with its own cache.
+/// A phantom data set with its own cache.
 struct Cached {
     workbench: Workbench,
     config: Config,

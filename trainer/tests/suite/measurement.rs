@@ -13,7 +13,7 @@ fn json<T: DeserializeOwned>(file: &Path) -> T {
     serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap()
 }
 
-/// Configures a folder of foreign images and an external set.
+/// Configures a folder of out-of-distribution images and an external set.
 fn add_outside_images(workbench: &Workbench) {
     let (ood, external) = (workbench.path().join("ood"), workbench.path().join("external"));
     for i in 0..6u8 {
@@ -32,7 +32,7 @@ fn add_outside_images(workbench: &Workbench) {
             std::fs::read_dir(data.join(names)).unwrap().map(|file| file.unwrap().path()).collect();
         files.sort();
         for (i, file) in files.iter().take(10).enumerate() {
-            // Two images per patient, named as in the NIH dataset.
+            // Two images per patient, named as in the NIH data set.
             std::fs::copy(file, external.join(format!("{folder}/{:08}_{i:03}.png", i / 2))).unwrap();
         }
     }

@@ -116,7 +116,7 @@ fn a_folder_with_other_files_is_not_a_run_directory_and_stays_unchanged() {
         names.sort();
         names
     };
-    // The dataset, one of its folders, and a folder with a config.yaml that is not a run's.
+    // The data set, one of its folders, and a folder with a config.yaml that is not a run's.
     let train = workbench.data().join("train/NORMAL");
     for folder in [workbench.data(), train, workbench.path().to_owned()] {
         let before = names(&folder);

@@ -63,7 +63,7 @@ fn taken_names_are_refused_before_anything_is_computed() {
         ),
         (&["--bundle", "runs/first/bundle", "--replace"], &["exists with other weights"]),
         (&["--bundle", "config"], &["holds files and no bundle.json"]),
-        (&["--bump", "minor"], &["--bump: no bundle"]),
+        (&["--bump", "minor"], &["--bump: there is no bundle"]),
         (&["--signing-key", "missing.pem"], &["missing.pem: cannot be read"]),
     ];
     for (arguments, expected) in cases {

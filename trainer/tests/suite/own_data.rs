@@ -118,7 +118,7 @@ fn each_file_is_a_patient_only_if_configured_and_every_command_prints_it() {
     assert!(printed.contains("set one of them"), "{printed}");
 }
 
-/// A dataset without class folders: 60 patients of two images, three classes, two sites, and the table.
+/// A data set without class folders: 60 patients of two images, three classes, two sites, and the table.
 fn table_of_three_classes(site: impl Fn(usize, &str) -> &'static str) -> (Workbench, String) {
     let workbench = Workbench::new(0, 12);
     let mut table = String::from("File;Patient;Label;Sex;Age;Site;Date\n");
@@ -191,7 +191,7 @@ fn a_table_gives_classes_patients_strata_and_confounders() {
         ],
     );
 
-    // A dataset with another label is other data.
+    // A data set with another label is other data.
     let table = std::fs::read_to_string(workbench.data().join("table.csv")).unwrap();
     let other = table.replace("image 0-0.png;p0;Normal", "image 0-0.png;p0;Pneumonia");
     assert_ne!(table, other);
@@ -232,8 +232,8 @@ fn all_defects_of_a_table_are_reported_at_once() {
             "line 8, column sex: \"x\", expected F, M, O or nothing",
             "line 8, column age: \"six\"",
             "line 11, column label: \"Pneumothorax\"",
-            "line 122: 00/image 0-0.png, as in line 2",
-            "line 123, column label: PNEUMONIA, in the folder NORMAL",
+            "line 122: 00/image 0-0.png is already in line 2",
+            "line 123, column label says PNEUMONIA, but the file is in folder NORMAL",
             "line 124: gone.png",
             "line 125: 2 values where the header has 7",
             "25 files have no line",

@@ -72,7 +72,7 @@ fn rows_and_images_of_patients_stay_in_the_run_unless_configured() {
     let printed = track(&server, false);
     for file in ["folds.json", "worst-test.csv", "figures/worst-test.png"] {
         assert!(
-            printed.lines().any(|line| line.starts_with("stays") && line.contains(file)),
+            printed.lines().any(|line| line.starts_with("not sent   ") && line.contains(file)),
             "{file}: {printed}"
         );
     }

@@ -150,7 +150,7 @@ fn a_benchmark_bundle_states_its_purpose_and_is_reproducible() {
     assert_eq!(manifest.name, "cxr-benchmark-mobilenetv2");
     let card = String::from_utf8_lossy(bundle.file("MODEL_CARD.md").unwrap()).into_owned();
     assert!(card.contains("For measuring speed only"), "{card}");
-    assert!(manifest.intended_use.statement.contains("mean nothing"));
+    assert!(manifest.intended_use.statement.contains("meaningless"));
     assert_eq!(manifest.variants.keys().collect::<Vec<_>>(), ["fp32", "int8"]);
     let again = benchmark(&workbench, Architecture::MobileNetV2, &workbench.path().join("again"));
     for file in ["model.onnx", "model-int8.onnx"] {
@@ -218,7 +218,7 @@ fn a_run_is_exported_with_both_variants_and_a_bundle_gets_one_later() {
     refuse_too_many_flips(&workbench, &config);
 }
 
-/// `quantise` wrote the next version into a folder beside: `recalibrate` needs another one.
+/// `recalibrate` must not reuse the version that `quantise` wrote.
 fn recalibrate_beside(workbench: &Workbench, digest: &str) {
     let labels = workbench.path().join("labels.csv");
     std::fs::write(&labels, site_labels(400, 0.5, 1.2, digest)).unwrap();

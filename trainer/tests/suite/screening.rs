@@ -1,4 +1,4 @@
-//! `eda` and `split` on datasets with planted defects: each is found and named, and leakage is fatal.
+//! `eda` and `split` on data sets with planted defects: each is found and named, and leakage is fatal.
 
 use crate::support::{Workbench, assert_contains, fail, result, succeed};
 use cxr::phantom::{PhantomSpec, encode_png, generate};

@@ -82,7 +82,7 @@ impl Workbench {
         self.write(path, encode_png(&pixels, side, side));
     }
 
-    /// Writes a file of the dataset.
+    /// Writes a file of the data set.
     pub(crate) fn write(&self, path: &str, bytes: impl AsRef<[u8]>) {
         let path = self.data().join(path);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();

@@ -71,7 +71,7 @@ fn a_complete_run_learns_and_ends_in_a_signed_bundle() {
 
 /// Checks that every section and every picture is there, and that only the expected values are missing.
 fn expect_complete(report: &str, folder: &Path) {
-    let sections = "1. Dataset|2. Processing|3. Model|4. Evaluation|5. Explainability|6. Robustness|\
+    let sections = "1. Data set|2. Processing|3. Model|4. Evaluation|5. Explainability|6. Robustness|\
         7. Deployment|8. Reproducibility|9. Findings|10. Conclusion";
     let sections: Vec<&str> = sections.split('|').collect();
     let found: Vec<&str> = report.lines().filter_map(|line| line.strip_prefix("## ")).collect();

@@ -1,10 +1,10 @@
-//! Card and report state configuration and measurements, and contain no word about another dataset.
+//! Card and report state configuration and measurements, and contain no word about another data set.
 
 use crate::site::files_below;
 use crate::support::{Workbench, assert_contains, first_phantom};
 use std::path::{Path, PathBuf};
 
-/// Words from datasets that the trainer has been used with, separated by bars.
+/// Words from data sets that the trainer has been used with, separated by bars.
 const FOREIGN: &str = "Kermany|kermany|Guangzhou|Mendeley|NIH|Wang|CC BY|GluonCV|\
     paediatric|pediatric|children|child|official|224 x 224";
 
@@ -48,7 +48,7 @@ provenance:
     );
 }
 
-/// Card and report contain all statements and mark missing ones, and no text has a foreign word.
+/// Card and report contain all statements and mark missing ones, and no text mentions another data set.
 pub(crate) fn expect_own_words_only(workbench: &Workbench, reports: &Path) {
     let bundle = workbench.path().join("bundle");
     let card = std::fs::read_to_string(bundle.join("MODEL_CARD.md")).unwrap();

@@ -49,7 +49,7 @@ pub(crate) struct ModelInfo {
     /// cannot run.
     #[schema(value_type = Option<Object>)]
     execution: Option<Value>,
-    /// Execution fingerprint of the session for an image that runs alone; null if there is no such session.
+    /// Execution fingerprint of the single-image session; null if there is no such session.
     #[schema(value_type = Option<Object>)]
     execution_alone: Option<Value>,
     /// Candidate that scores the same images in the background and never answers requests; absent if none is
@@ -141,7 +141,7 @@ pub(crate) async fn show(State(api): State<Shared>) -> Json<ModelInfo> {
         provider: engine.ok().map(|engine| engine.proof().provider.clone()),
         assigned_nodes: engine.ok().map(|engine| engine.proof().assigned_nodes.clone()),
         execution: engine.ok().map(|engine| Value::clone(engine.execution())),
-        execution_alone: engine.ok().and_then(|engine| engine.execution_alone().cloned()),
+        execution_alone: engine.ok().and_then(|engine| engine.single_image_execution().cloned()),
         shadow: api.pipeline.shadow.as_ref().map(|shadow| ShadowInfo {
             name: shadow.model().manifest().name.clone(),
             version: shadow.model().manifest().version.clone(),

@@ -14,7 +14,7 @@ use crate::http::record::PredictionRecord;
 use crate::pipeline::{
     Answer, AnswerTimings, Drawn, Explanation, OutsideRow, ReplayedAnswer, Reply, Submission, cancellation,
 };
-use crate::record::row::Timings as Phases;
+use crate::record::sealed::PhaseTimings;
 use axum::extract::{Request, State};
 use axum::http::HeaderName;
 use axum::response::{IntoResponse, Response};
@@ -155,7 +155,7 @@ pub(crate) async fn create(
     let deadline = arrival.started + timeout;
     let (client, cancellation) = cancellation(deadline);
     // A disconnect drops this handler and with it `client`, which cancels the work. The task continues,
-    // because an admitted image gets its audit row.
+    // because an uploaded image gets its audit row.
     let work = async move {
         let upload = Upload::receive(request, &api, deadline, &mut admission).await?;
         let submission = Submission {
@@ -282,7 +282,7 @@ impl Prediction {
         let (heatmap, heatmap_legend, heatmap_withheld) = heatmap_members(&explanation);
         // `None` is impossible: constraints of the table guarantee these columns.
         let complete = || {
-            let phases: Phases = serde_json::from_value(row.timings).ok()?;
+            let phases: PhaseTimings = serde_json::from_value(row.timings).ok()?;
             Some(Self {
                 id: row.id,
                 request_id: row.request_id,
@@ -324,7 +324,7 @@ fn heatmap_members(explanation: &Explanation) -> (Option<Value>, Option<String>,
 }
 
 impl Timings {
-    fn new(phases: &Phases, audit: Option<f64>, total: Option<f64>) -> Self {
+    fn new(phases: &PhaseTimings, audit: Option<f64>, total: Option<f64>) -> Self {
         Self {
             admission: phases.admission.unwrap_or_default(),
             decode: phases.decode.unwrap_or_default(),

@@ -52,7 +52,7 @@ fn golden(bundle: &Bundle, variant: &Variant, session: &mut Session) -> Result<(
     Ok((outputs, format!("{n} logits alone and in a batch of {n_batch}, largest difference {largest:.1e}")))
 }
 
-/// Runs the golden inputs as one batch, of the size that the variant is fixed to if it is; returns that size.
+/// Runs the golden inputs as one batch (of `fixed_batch`, if set); returns the size.
 fn batched(bundle: &Bundle, variant: &Variant, session: &mut Session) -> Result<usize> {
     let n = variant.fixed_batch.map_or(variant.golden.len(), |n| n as usize);
     let members: Vec<&Golden> = variant.golden.iter().cycle().take(n).collect();

@@ -32,7 +32,7 @@ impl Verification {
     /// Fails with the name and detail of the check that failed.
     pub fn result(&self) -> Result<()> {
         match self.checks.iter().find(|check| check.outcome == Outcome::Failed) {
-            // A check is often called like its file, with which the detail begins.
+            // The name of a check is often that of its file, with which the detail begins.
             Some(check) if check.detail.starts_with(&format!("{}: ", check.name)) => {
                 bail!("{}", check.detail)
             }
@@ -41,7 +41,7 @@ impl Verification {
         }
     }
 
-    pub fn report(&self) {
+    pub fn print(&self) {
         for check in &self.checks {
             let outcome = match check.outcome {
                 Outcome::Passed => "ok",

@@ -125,7 +125,7 @@ impl Examined {
     }
 
     /// Prints a summary.
-    pub fn report(&self, what: &str) {
+    pub fn print(&self, what: &str) {
         for (class, p) in &self.properties {
             say(format!(
                 "{what}, {class}: median {} x {} pixels, {} sizes, aspect ratio {:.2} [{:.2}, {:.2}]; files: {}; colours: {}",
@@ -158,7 +158,7 @@ impl Examined {
 fn properties(seen: &[Seen]) -> Result<Properties> {
     let summary = |of: fn(&Facts) -> f64| {
         let values: Vec<f64> = seen.iter().map(|(_, facts)| of(facts)).collect();
-        Summary::of(&values).context("a class without a usable image")
+        Summary::of(&values).context("a class has no usable image")
     };
     Ok(Properties {
         width: summary(|f| f64::from(f.width))?,

@@ -91,7 +91,7 @@ pub fn measure(
         features,
         n: entries.len(),
         folds: config.audit.label_folds,
-        auc: auc(&probabilities, &positive).context("one class alone")?,
+        auc: auc(&probabilities, &positive).context("all images are of one class")?,
         log_loss: own.map(|p| -p.max(1e-15).ln()).sum::<f64>() / entries.len() as f64,
         thresholds: found.thresholds,
         confident_joint: found.confident_joint,
@@ -191,7 +191,7 @@ fn cross_validate(
 }
 
 impl LabelNoise {
-    pub fn report(&self) {
+    pub fn print(&self) {
         say(format!(
             "label noise ({} images, {}, cross-validated AUC {:.4}, log loss {:.4}): {:.2} % of the negative and {:.2} % of the positive labels, {} suspects",
             self.n,

@@ -43,7 +43,7 @@ pub fn findings(
             .filter(|(entry, facts)| entry.split != OfficialSplit::Test && facts.as_ref().is_some_and(of));
         let paths: Vec<(&str, String)> =
             flagged.map(|(entry, _)| (entry.path.as_str(), entry.class.clone())).collect();
-        // Spread over the dataset instead of its first patients.
+        // Spread over the data set instead of its first patients.
         let step = paths.len().div_ceil(TILES).max(1);
         paths.into_iter().step_by(step).collect::<Vec<_>>()
     };

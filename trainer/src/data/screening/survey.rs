@@ -1,4 +1,4 @@
-//! The survey decodes every image of a dataset once and keeps its properties, not its pixels.
+//! The survey decodes every image of a data set once and keeps its properties, not its pixels.
 
 use crate::config::Config;
 use crate::data::entry::Entry;

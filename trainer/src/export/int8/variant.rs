@@ -6,8 +6,8 @@ use crate::data::index::Index;
 use crate::data::pixels::Pixels;
 use crate::data::recipe::Recipe;
 use crate::measure::calibrate::{ScoreSource, distribution, fit, policy, probabilities};
+use crate::measure::on_select;
 use crate::measure::sample::{Sample, patients};
-use crate::measure::select::measure;
 use crate::onnx::quantise::batches::try_batches;
 use crate::onnx::quantise::quantise;
 use crate::progress::say;
@@ -107,18 +107,18 @@ impl Fp32Model<'_> {
             mean_difference: differences.sum::<f64>() / select.len() as f64,
             figures: self.with_sample(&int8, &select, |sample| sample.fold_evaluation(policy.threshold))?,
         };
-        comparison.report();
+        comparison.print();
         if let Some(why) = too_different(comparison.n_flipped, comparison.n, export.int8_max_flips) {
             return Ok(Int8::LeftOut(why));
         }
-        let on_select = measure(&mut session, &select, calibration, &policy, self.embedding)?;
+        let found = on_select::measure(&mut session, &select, calibration, &policy, self.embedding)?;
         let variant = Variant {
             file: GRAPH_INT8.to_owned(),
             precision: VARIANT_INT8.to_owned(),
             fixed_batch,
             calibration,
             policy,
-            heatmap: on_select.maps.scale.ok(),
+            heatmap: found.maps.scale.ok(),
             golden: Vec::new(),
         };
         Ok(Int8::Variant(Box::new(Quantised { graph, session, variant, comparison })))
@@ -166,7 +166,7 @@ impl Fp32Model<'_> {
 }
 
 impl Comparison {
-    fn report(&self) {
+    fn print(&self) {
         let Self { n, n_flipped, mean_difference, figures, .. } = self;
         say(format!(
             "int8 against fp32 on select: {n_flipped} of {n} decisions differ, probabilities by {mean_difference:.4} on average, AUC {:.4}",

@@ -1,5 +1,5 @@
 //! Detection of out-of-distribution images. The score was chosen on altered radiographs and one half of the
-//! configured foreign images; the other half evaluates it.
+//! configured out-of-distribution images; the other half evaluates it.
 
 use crate::data::loose::{Loose, LooseImage};
 use crate::data::pixels::Pixels;
@@ -24,7 +24,7 @@ pub struct OodAnalysis {
     pub score: OodScore,
     pub percentile: usize,
     pub candidates: Vec<OodScoreResult>,
-    /// `None` if no folder of foreign images is configured or found.
+    /// `None` if no folder of out-of-distribution images is configured or found.
     pub foreign: Option<Foreign>,
 }
 
@@ -37,7 +37,7 @@ pub struct OodScoreResult {
     pub select: Proportion,
     /// Flagged images among altered ones of the select fold, by the alteration.
     pub altered: BTreeMap<String, Proportion>,
-    /// Flagged foreign images among those scored, in the half on which the score was chosen.
+    /// Flagged out-of-distribution images among those scored, in the half on which the score was chosen.
     pub development: Option<Proportion>,
     pub held_out: Option<Proportion>,
     pub all: Option<Proportion>,
@@ -125,12 +125,15 @@ fn is_development(path: &str) -> bool {
 
 fn foreign(trained: &TrainedRun) -> Result<Option<(Loose, Scores)>> {
     let Some(root) = trained.config.calibration.ood_images.as_ref().filter(|root| root.is_dir()) else {
-        say("foreign images: not measured; trainer.calibration.ood_images is not an existing folder");
+        say(
+            "out-of-distribution images: not measured; trainer.calibration.ood_images is not an existing folder",
+        );
         return Ok(None);
     };
     let loose = Loose::read(root, &files_below(root, "")?, &trained.recipe())?;
     let images: Vec<&[u8]> = loose.images.iter().map(|image| image.pixels.as_slice()).collect();
-    let scores = score_grey(&trained.network, &images, loose.size, trained.device, "foreign images")?;
+    let scores =
+        score_grey(&trained.network, &images, loose.size, trained.device, "out-of-distribution images")?;
     Ok(Some((loose, scores)))
 }
 

@@ -114,7 +114,7 @@ pub fn evaluate_rules(
             let others: Vec<usize> = (0..parts.len()).filter(|i| parts[*i] != part).collect();
             let chosen = calibrate
                 .subset(&others, |others| threshold(rule, others, config.target_sensitivity, seed))
-                .context("without one part, the calibrate fold is all of one class")?;
+                .context("if one part is left out, the calibrate fold is all of one class")?;
             for i in (0..parts.len()).filter(|i| parts[*i] == part) {
                 margins[i] = calibrate.probabilities[i] - chosen.median;
             }
@@ -132,8 +132,8 @@ pub fn evaluate_rules(
 
 fn both(sample: &Sample, threshold: f64) -> Result<SensitivitySpecificity> {
     Ok(SensitivitySpecificity {
-        sensitivity: sample.sensitivity(threshold).context("a fold with one class")?,
-        specificity: sample.specificity(threshold).context("a fold with one class")?,
+        sensitivity: sample.sensitivity(threshold).context("the fold is all of one class")?,
+        specificity: sample.specificity(threshold).context("the fold is all of one class")?,
     })
 }
 

@@ -1,7 +1,7 @@
 //! Evaluation on an external labelled set. Nothing is fitted or chosen on it.
 
 use super::details::{self, Details};
-use super::{digest, plots, print, subgroups};
+use super::{calibration_digest, plots, print, subgroups};
 use crate::config::Config;
 use crate::config::evaluation::{External, ExternalClass};
 use crate::data::loose::{Loose, LooseImage};
@@ -52,7 +52,7 @@ impl ExternalEvaluation {
     /// `None` unless measured with these weights and this calibration.
     pub fn load(trained: &TrainedRun, calibrated: &Calibrated) -> Result<Option<Self>> {
         let found: Option<Self> = files::read_json(&trained.run.file(FILE))?;
-        let calibration = digest(calibrated)?;
+        let calibration = calibration_digest(calibrated)?;
         Ok(found.filter(|found| {
             found.weights_sha256 == trained.weights_sha256 && found.calibration_sha256 == calibration
         }))
@@ -180,7 +180,7 @@ fn measure(
         name: external.name.clone(),
         note: external.note.clone(),
         weights_sha256: trained.weights_sha256.clone(),
-        calibration_sha256: digest(calibrated)?,
+        calibration_sha256: calibration_digest(calibrated)?,
         threshold,
         images,
         refused: loose.refused.iter().map(|image| (image.path.clone(), image.reason.to_owned())).collect(),

@@ -7,7 +7,7 @@ use cxr::lettering;
 
 #[derive(Debug, Clone)]
 pub struct Case<'a> {
-    /// Relative to the dataset.
+    /// Relative to the data set.
     pub path: &'a str,
     pub patient: &'a str,
     pub positive: bool,

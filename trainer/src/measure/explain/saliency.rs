@@ -84,7 +84,7 @@ pub(super) fn measure(trained: &TrainedRun, maps: &Maps) -> Saliency {
         map_size: maps.map_size,
         groups,
     };
-    report(&result);
+    print(&result);
     result
 }
 
@@ -96,7 +96,7 @@ fn share(map: &[f32], mask: &[bool]) -> Option<f64> {
     (total > 0.0 && total.is_finite()).then(|| inside / total)
 }
 
-fn report(saliency: &Saliency) {
+fn print(saliency: &Saliency) {
     say(format!(
         "share of the evidence on the border (area {:.3}) and in the corners (area {:.3})",
         saliency.border_area, saliency.corner_area

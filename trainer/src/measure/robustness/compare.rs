@@ -65,11 +65,11 @@ pub fn compare(folders: &[PathBuf]) -> Result<Vec<ComparedRun>> {
             corrupted_log_loss: suite.map(|suite| suite.mean_log_loss),
         });
     }
-    report(&rows);
+    print(&rows);
     Ok(rows)
 }
 
-fn report(rows: &[ComparedRun]) {
+fn print(rows: &[ComparedRun]) {
     say(format!("{:<24} {:>8} {:>24} {:>10}  differs in", "run", "AUC", "corrupted AUC", "log loss"));
     for row in rows {
         let area = row.corrupted_auc.map_or("not measured".to_owned(), |auc| measured(&auc));

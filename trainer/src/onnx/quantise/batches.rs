@@ -9,8 +9,7 @@ use runtime::{ModelOutputs, Session};
 const N_BATCHES: usize = 16;
 const MAX_BATCH: usize = 8;
 
-/// Runs images alone and in random batches. None if the outputs are equal to the bit; otherwise the batch
-/// size that the variant must be fixed to, which is 1.
+/// Runs images alone and in random batches. `Some(1)` if batching changes an output: fix the batch to 1.
 pub fn try_batches(session: &mut Session, images: &[&[u8]], seed: u64) -> Result<Option<u32>> {
     let images = &images[..images.len().min(2 * MAX_BATCH)];
     let alone = images.iter().map(|image| Ok(session.run(image, 1)?)).collect::<Result<Vec<_>>>()?;

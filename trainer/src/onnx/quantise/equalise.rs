@@ -140,7 +140,7 @@ impl Group {
     }
 }
 
-/// Spans of a value, from those of the convolutions that produce it.
+/// Channel spans of a value, concatenated from its producing convolutions.
 fn spans_of(graph: &Graph, value: &str, of_sources: &BTreeMap<usize, Vec<Span>>) -> Option<Vec<Span>> {
     let producer = graph.producer(value)?;
     if let Some(spans) = of_sources.get(&producer) {

@@ -44,8 +44,8 @@ pub(super) fn after_activation(graph: &Graph, index: usize) -> String {
     activation.map_or_else(|| output.clone(), |activation| graph.nodes[activation].output[0].clone())
 }
 
-/// Values that derive only from means over all positions, and the graph's outputs. The mean itself is float
-/// where it becomes the embedding, and 8-bit where it only weights channels.
+/// Values kept in float: outputs, and what derives only from spatial means. The mean itself is float where
+/// it becomes the embedding, and 8-bit where it only weights channels.
 fn float_values(graph: &Graph) -> BTreeSet<String> {
     let (mut float, mut means) = (BTreeSet::new(), BTreeSet::new());
     for node in &graph.nodes {

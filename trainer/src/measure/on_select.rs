@@ -11,7 +11,7 @@ use runtime::Session;
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct OnSelect {
     pub(crate) maps: MapFigures,
-    /// Out of distribution, and all.
+    /// Images out of distribution, and all images of the class.
     pub(crate) referred_positive: [usize; 2],
     pub(crate) referred_negative: [usize; 2],
 }
@@ -49,7 +49,7 @@ impl OnSelect {
         let ([positive, n_positive], [negative, n_negative]) =
             (self.referred_positive, self.referred_negative);
         format!(
-            "Of select {} of {} images are referred as out of distribution: {positive} of {n_positive} positives, {negative} of {n_negative} negatives",
+            "On the select fold, {} of {} images are referred as out of distribution: {positive} of {n_positive} positives, {negative} of {n_negative} negatives",
             positive + negative,
             n_positive + n_negative
         )
@@ -57,7 +57,7 @@ impl OnSelect {
 
     pub(crate) fn referred_section(&self) -> String {
         format!(
-            "{REFERRED}\n{}.\nThey get no class and no probability; the figures at the operating point count them all the same.\n",
+            "{REFERRED}\n{}.\nThey get no class and no probability; the figures at the operating point nevertheless count them.\n",
             self.referred()
         )
     }

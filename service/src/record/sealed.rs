@@ -53,7 +53,7 @@ impl SealedRow {
 /// Milliseconds by phase; a phase that was not reached is absent.
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Timings {
+pub struct PhaseTimings {
     /// From the request's head to the end of its body: authentication, admission and upload.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub admission: Option<f64>,

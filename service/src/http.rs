@@ -3,8 +3,8 @@
 //! What checks a request, in order:
 //!
 //! 1. `middleware/target`, `access`: path, one host, route, token, scope, rate limit of the client.
-//! 2. `extract` (in the order of a handler's parameters): deadline, idempotency key, then a slot of the client
-//!    and of the service. All of this happens before the body is read.
+//! 2. `extract` (in the order of a handler's parameters): deadline, idempotency key, then a slot of the
+//!    client and of the service. All of this happens before the body is read.
 //! 3. `extract/upload`: media type, length, memory for the upload, then the body.
 //! 4. `pipeline`: from here on, every outcome has an audit row, except a retry that is replayed or refused.
 

@@ -44,8 +44,8 @@ fn the_tests_that_hardening_names_exist() {
     assert!(missing.is_empty(), "docs/HARDENING.md names what does not exist:\n{}", missing.join("\n"));
 }
 
-/// Paths between backticks outside code blocks that end in `.rs` or `/`. Bare file names and placeholders such
-/// as `routes/<noun>.rs` are left out.
+/// Paths between backticks, outside code blocks, that end in `.rs` or `/`. Bare file names and placeholders
+/// such as `routes/<noun>.rs` are left out.
 fn paths(text: &str) -> Vec<&str> {
     let prose = text.split("```").step_by(2);
     let quoted = prose.flat_map(|part| part.split('`').skip(1).step_by(2));

@@ -135,7 +135,10 @@ async fn rows_share_slow_flushes() {
                 audit_phase_between(&before, &audit_phases(&server).await)
             );
             if flush_ms == "8" {
-                assert!(flushes * 2 < rows, "{rows} rows in {flushes} flushes");
+                // At 200 per second a commit takes about as long as two arrivals are apart, so its end and
+                // the second arrival race: groups of two, or of three. At 600 they are clearly larger.
+                let least = if per_second == 200 { 1.5 } else { 4.0 };
+                assert!(rows as f64 > least * flushes as f64, "{rows} rows in {flushes} flushes");
             }
         }
     }

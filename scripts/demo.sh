@@ -36,10 +36,14 @@ trap 'exit 130' INT TERM
 say "ONNX Runtime"
 ORT_DYLIB_PATH=$(scripts/onnxruntime.sh)
 target=${CARGO_TARGET_DIR:-target}
-# After `make test`, the release build is up to date in a second. The profile demo compiles in half the time.
-profile=demo; [ ! -x "$target/release/cxr-service" ] || profile=release
 say "building the service (minutes the first time, a second afterwards)"
-cargo build --profile "$profile" --package cxr-service --quiet
+if [ -x "$target/release/cxr-service" ]; then
+  # As `make test` builds it, so that it is up to date in a second: with --package, features and therefore crates differ.
+  profile=release; cargo build --release --bins --quiet
+else
+  # The profile demo compiles in half the time.
+  profile=demo; cargo build --profile demo --package cxr-service --quiet
+fi
 cxr=$target/$profile/cxr-service
 
 say "private Postgres in $pg"

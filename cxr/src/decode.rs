@@ -20,7 +20,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 /// Advice for damaged files.
 const SEND_AGAIN: &str = "export the image again from its source and resend it";
 
-/// Why there is no image.
+/// Why decoding failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
     /// The file was rejected.

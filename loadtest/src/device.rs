@@ -33,7 +33,7 @@ pub struct Args {
     /// Variant to measure. Default: the bundle's default.
     #[arg(long)]
     pub variant: Option<String>,
-    /// Execution provider. There is no fallback to another one.
+    /// Execution provider. It never falls back to another one.
     #[arg(long, value_enum, default_value = "cpu")]
     pub provider: ProviderName,
     /// GPU ordinal.

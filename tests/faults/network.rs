@@ -49,7 +49,7 @@ async fn old_connections_stay_silent_after_a_stall() {
     scenario.check_recovery(&Expected { refused_within: TIMEOUTS, nothing_answered: true }).await;
 }
 
-/// There are no requests but the probes, so the service must recover without any.
+/// Only probes send requests, so the service must recover without predictions.
 #[tokio::test(flavor = "multi_thread")]
 async fn old_connections_stay_silent_without_requests() {
     let _host = HOST.read().await;

@@ -10,7 +10,7 @@ const ORIENTATION: u16 = 0x0112;
 const SHORT: u16 = 3;
 const LONG: u16 = 4;
 
-/// Orientation in a block that starts at its TIFF header; `None` if there is no valid one.
+/// Orientation in a block that starts at its TIFF header; `None` if it is missing or invalid.
 pub(super) fn orientation(block: &[u8]) -> Option<Orientation> {
     let big_endian = match block.get(..2)? {
         b"MM" => true,

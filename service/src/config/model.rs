@@ -20,7 +20,7 @@ pub struct ModelConfig {
     /// How often the directory is checked for a new bundle; null: never.
     pub watch_interval_ms: Option<Timeout>,
     pub onnxruntime_library: Checked<Library>,
-    /// Execution provider. There is no fallback to another one.
+    /// Execution provider. It never falls back to another one.
     pub provider: ProviderName,
     /// GPU ordinal.
     pub device_id: Bounded<i32, 0, { i32::MAX as u64 }>,

@@ -1,4 +1,4 @@
-//! The table `predictions`: one insert, of one row or several, and one select. There is no update.
+//! The table `predictions`: one insert, of one row or several, and one select. Rows are never updated.
 
 use super::labels::{LabelledPrediction, WITH_LABEL};
 use super::session::Session;

@@ -39,7 +39,7 @@ impl<'a> Questions<'a> {
         Ok(answer)
     }
 
-    /// An empty line is no answer.
+    /// An empty line leaves the question unanswered.
     pub(super) fn optional<T>(
         &mut self,
         given: Option<T>,

@@ -67,7 +67,7 @@ fn a_network_that_fails_its_gates_is_released_only_with_a_reason() {
     assert!(verdicts >= 3, "summary, gates and conclusion, {verdicts}: {text}");
     assert!(text.contains("before the first look at this test fold on record"), "{text}");
     assert!(text.contains("(Wilson, n ") || text.contains("(bootstrap)"), "the method: {text}");
-    assert!(!text.contains("  name: ''") && !text.contains("workers: 0"), "a blank is no value: {text}");
+    assert!(!text.contains("  name: ''") && !text.contains("workers: 0"), "blank keys are shown: {text}");
     assert!(text.contains("trainer.export.originals is not a folder"), "{text}");
     assert!(text.contains("refuses what is not shown to be fit"), "{text}");
 

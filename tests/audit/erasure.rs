@@ -132,5 +132,5 @@ async fn a_damaged_list_stops_nothing_else() {
     let server = Options::on(&url).set("audit.erasures_file", &list.display()).start_ready().await;
     send(&server, 1, MRN).await;
     sequenced(&url, 1).await;
-    assert!(server.log().contains("line 1: not a keyed digest"), "{}", server.log());
+    assert!(server.log().contains("line 1: not an HMAC"), "{}", server.log());
 }

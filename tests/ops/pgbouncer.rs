@@ -13,7 +13,7 @@ async fn sequencing(server: &Server) -> bool {
     server.metric("cxr_audit_sequencing").await == Some(1.0)
 }
 
-async fn keyed(server: &Server, key: &str, seed: u64) -> (u16, Value) {
+async fn predict_with_key(server: &Server, key: &str, seed: u64) -> (u16, Value) {
     let request = server.prediction("");
     let request = request.bearer_auth(tokens::token("predict")).header("Idempotency-Key", key);
     let response =
@@ -27,8 +27,8 @@ async fn everything(server: &Server, url: &str) {
     for answer in futures_util::future::join_all(sent).await {
         assert_eq!(answer.status(), 200, "{}", server.log());
     }
-    let (_, first) = keyed(server, "k", 1).await;
-    let (status, again) = keyed(server, "k", 1).await;
+    let (_, first) = predict_with_key(server, "k", 1).await;
+    let (status, again) = predict_with_key(server, "k", 1).await;
     assert_eq!((status, &first["id"]), (200, &again["id"]));
     let id = first["id"].as_str().unwrap();
     let label = json!({"label": "positive", "source": "radiologist", "labelled_at": "2026-01-05T10:00:00Z"});

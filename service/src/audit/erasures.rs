@@ -18,7 +18,7 @@ pub enum ErasuresError {
         "{} is missing: mount its volume, or create an empty file if no subject has been erased yet", path.display()
     )]
     Missing { path: PathBuf },
-    #[error("{}, line {line}: not a keyed digest in hexadecimal and a moment", path.display())]
+    #[error("{}, line {line}: not an HMAC in hexadecimal and a time", path.display())]
     Line { path: PathBuf, line: usize },
 }
 

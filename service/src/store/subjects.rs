@@ -1,4 +1,4 @@
-//! The table `subjects`: one key per patient, found by the keyed digest of an identifier. Erasure deletes it.
+//! The table `subjects`: one key per patient, found by the HMAC of an identifier. Erasure deletes it.
 
 use super::session::Session;
 use super::{AnnotationWriter, Lease, StoreError, Writer, write};

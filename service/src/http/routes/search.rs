@@ -259,29 +259,34 @@ fn streamed(api: Shared, filter: Filter, cursor: Option<Uuid>, format: Format) -
                 tracing::error!(cause = crate::telemetry::logs::chain(error), "export aborted");
             })?;
             let next = rows.last().filter(|_| rows.len() == CHUNK).map(|last| (Some(last.row.id), false));
-            let mut text = Vec::new();
-            if begins && format == Format::Csv {
-                csv_line(&mut text, PredictionRecord::COLUMNS.iter().map(|name| (*name).to_owned()));
-            }
-            for row in rows {
-                write(&mut text, row, format);
-            }
+            let text = match format {
+                Format::Csv => {
+                    csv(begins.then(csv_header).into_iter().chain(rows.into_iter().map(csv_record)))
+                }
+                Format::Fhir => json_lines(rows.iter().map(|row| fhir::audit_event(&row.row))),
+                Format::Json | Format::Ndjson => json_lines(rows.into_iter().map(PredictionRecord::from)),
+            };
             Ok::<_, crate::store::StoreError>(Some((Bytes::from(text), next)))
         }
     }))
 }
 
-fn write(text: &mut Vec<u8>, row: LabelledPrediction, format: Format) {
-    let line = match format {
-        Format::Csv => {
-            let value = serde_json::to_value(PredictionRecord::from(row)).unwrap_or_default();
-            return csv_line(text, PredictionRecord::COLUMNS.iter().map(|name| cell(&value[*name])));
-        }
-        Format::Fhir => serde_json::to_vec(&fhir::audit_event(&row.row)),
-        Format::Json | Format::Ndjson => serde_json::to_vec(&PredictionRecord::from(row)),
-    };
-    text.extend(line.unwrap_or_default());
-    text.push(b'\n');
+fn json_lines(values: impl Iterator<Item = impl Serialize>) -> Vec<u8> {
+    let mut text = Vec::new();
+    for value in values {
+        text.extend(serde_json::to_vec(&value).unwrap_or_default());
+        text.push(b'\n');
+    }
+    text
+}
+
+fn csv_header() -> Vec<String> {
+    PredictionRecord::COLUMNS.iter().map(|name| (*name).to_owned()).collect()
+}
+
+fn csv_record(row: LabelledPrediction) -> Vec<String> {
+    let value = serde_json::to_value(PredictionRecord::from(row)).unwrap_or_default();
+    PredictionRecord::COLUMNS.iter().map(|name| cell(&value[*name])).collect()
 }
 
 /// A CSV cell: bare text, empty for null, JSON for lists and objects.
@@ -294,15 +299,18 @@ fn cell(value: &Value) -> String {
 }
 
 /// RFC 4180. Text that a spreadsheet would run as a formula gets a leading quote.
-fn csv_line(text: &mut Vec<u8>, cells: impl Iterator<Item = String>) {
-    let guarded = cells.map(|cell| {
+fn csv(records: impl Iterator<Item = Vec<String>>) -> Vec<u8> {
+    let guarded = |cell: String| {
         let formula = cell.starts_with(['=', '+', '@', '\t', '\r'])
             || (cell.starts_with('-') && cell.parse::<f64>().is_err());
         if formula { format!("'{cell}") } else { cell }
-    });
-    let mut line = csv::WriterBuilder::new().terminator(csv::Terminator::CRLF).from_writer(text);
-    // Writing to a Vec cannot fail.
-    let _ = line.write_record(guarded);
+    };
+    let mut lines = csv::WriterBuilder::new().terminator(csv::Terminator::CRLF).from_writer(Vec::new());
+    for record in records {
+        // Writing to a Vec cannot fail.
+        let _ = lines.write_record(record.into_iter().map(guarded));
+    }
+    lines.into_inner().unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -311,11 +319,8 @@ mod tests {
 
     #[test]
     fn a_csv_line_is_quoted_and_defuses_formulas() {
-        let mut text = Vec::new();
-        csv_line(
-            &mut text,
-            ["plain", "a,b", "say \"x\"", "=1+1", "-3.5", "-x"].map(String::from).into_iter(),
-        );
+        let record = ["plain", "a,b", "say \"x\"", "=1+1", "-3.5", "-x"].map(String::from).to_vec();
+        let text = csv(std::iter::once(record));
         assert_eq!(String::from_utf8(text).unwrap(), "plain,\"a,b\",\"say \"\"x\"\"\",'=1+1,-3.5,'-x\r\n");
     }
 }

@@ -84,7 +84,7 @@ impl ModelUnderTest {
             preprocess: recipe.preprocess,
             key: String::new(),
         };
-        model.keyed("libtorch")
+        model.with_key("libtorch")
     }
 
     pub fn of_bundle(config: &Config, folder: &Path, onnxruntime: &Path, output: &Path) -> Result<Self> {
@@ -107,10 +107,10 @@ impl ModelUnderTest {
             preprocess: recipe.preprocess,
             key: String::new(),
         };
-        model.keyed("onnxruntime")
+        model.with_key("onnxruntime")
     }
 
-    fn keyed(mut self, engine: &str) -> Result<Self> {
+    fn with_key(mut self, engine: &str) -> Result<Self> {
         let files: Vec<&str> = self.resized.entries.iter().map(|entry| entry.sha256.as_str()).collect();
         let parts = (METHOD, engine, &self.weights_sha256, self.preprocess, self.evaluator.seed, files);
         self.key = sha256_hex(&serde_json::to_vec(&parts)?);

@@ -1,0 +1,10 @@
+//! Statistics of monitoring: rows in, windows, evidence, estimates and alarms out. Pure functions: no I/O, no
+//! clock.
+//!
+//! State that replicas must reproduce to the bit uses only operations that IEEE 754 rounds exactly (addition,
+//! multiplication, division, square root, comparison); `ln` and `exp` differ between hosts.
+
+pub mod observation;
+pub mod quantity;
+pub mod snapshot;
+pub mod stream;

@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-service test-trainer test-long lint deny fuzz openapi metrics-page setup trainer bench bench-models bench-training gpu-check gpu-pack
+.PHONY: help demo watch test test-service test-trainer test-long lint deny fuzz openapi metrics-page setup trainer bench bench-models bench-training gpu-check gpu-pack
 
 # Everything but the trainer; the trainer needs libtorch and is built by its own targets.
 CARGO ?= cargo
@@ -19,6 +19,11 @@ setup: ## Install the system packages that are missing (Debian; needs root or su
 
 demo: setup ## Run the service on sample radiographs: IMAGE=path for your own, ONCE=1 to stop after the answers
 	@scripts/demo.sh
+
+watch: setup ## Monitoring on this machine, to look at, until Ctrl-C: SHIFT=border|contrast|gamma|letters|jpeg|adults, WATCH="--rate 20 --port 9900"
+	$(CARGO) build --release --bins
+	ORT_DYLIB_PATH="$$(scripts/onnxruntime.sh)" $(TARGET)/release/cxr-loadtest watch \
+		--uplot "$$(scripts/npm-install.sh watch)" --shift "$(or $(SHIFT),none)" $(WATCH)
 
 test: setup test-service test-trainer ## Everything: domain, service, system and trainer tests
 

@@ -9,3 +9,4 @@ mod generator;
 pub mod gpu_check;
 pub mod log;
 mod terminal;
+pub mod watch;

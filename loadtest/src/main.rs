@@ -1,7 +1,7 @@
 //! The command line of the measurements.
 
 use clap::{Parser, Subcommand};
-use loadtest::{bench, device, gpu_check, log};
+use loadtest::{bench, device, gpu_check, log, watch};
 use std::process::ExitCode;
 
 /// Measures cxr-service.
@@ -25,6 +25,8 @@ enum Command {
     Log(log::Args),
     /// Runs the acceptance check of a GPU host: trains, exports, serves and measures there.
     GpuCheck(gpu_check::Args),
+    /// Shows monitoring on this machine: two replicas, Prometheus, Alertmanager, traffic and the dashboards.
+    Watch(watch::Args),
 }
 
 fn main() -> anyhow::Result<ExitCode> {
@@ -35,5 +37,6 @@ fn main() -> anyhow::Result<ExitCode> {
         Command::Device(args) => device::run(&args),
         Command::Log(args) => log::run(&args),
         Command::GpuCheck(args) => gpu_check::run(&args),
+        Command::Watch(args) => watch::run(&args),
     }
 }

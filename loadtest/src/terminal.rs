@@ -10,5 +10,10 @@ pub(crate) fn print(line: impl Display) {
 
 /// Prints one line of progress. A closed terminal must not end a measurement.
 pub(crate) fn progress(line: impl Display) {
-    drop(writeln!(std::io::stderr(), "bench: {line}"));
+    note("bench", line);
+}
+
+/// Prints one line of progress of a command.
+pub(crate) fn note(command: &str, line: impl Display) {
+    drop(writeln!(std::io::stderr(), "{command}: {line}"));
 }

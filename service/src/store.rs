@@ -12,6 +12,7 @@ mod idempotency;
 mod labels;
 mod last_failure;
 mod lease;
+pub mod monitoring;
 mod months;
 mod pool;
 mod predictions;

@@ -10,18 +10,10 @@ mod rows;
 mod state;
 mod step;
 
-pub use alarms::{AlarmEvent, StoredAlarm};
+pub use alarms::StoredAlarm;
 pub use baselines::{NewBaseline, StoredBaseline};
 pub use decisions::{Decision, DecisionKind};
 
-pub use results::StoredResults;
 pub use rows::RowBatch;
-pub use state::{Cursor, StoredState, StoredStream};
+pub use state::{Cursor, JobState, StoredStream};
 pub use step::{NewAlarm, NewSample, NewWindow, Step, StepInput, StepOutcome};
-
-/// Who changes something, and in which request.
-#[derive(Debug, Clone)]
-pub struct Operator {
-    pub actor: String,
-    pub request_id: String,
-}

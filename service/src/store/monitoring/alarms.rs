@@ -1,7 +1,6 @@
 //! Alarms and what became of them.
 
-use super::Operator;
-use crate::store::{AnnotationWriter, Lease, Reader, StoreError, write};
+use crate::store::{Lease, Reader, StoreError, write};
 use monitoring::snapshot::{Alarm, Severity};
 use monitoring::stream::{Model, Stream};
 use sqlx::postgres::PgRow;
@@ -17,11 +16,12 @@ pub struct StoredAlarm {
     pub alarm: Alarm,
     pub baseline: Option<Uuid>,
     pub resolved_at: Option<OffsetDateTime>,
-    pub events: Vec<AlarmEvent>,
+    pub events: Vec<Event>,
 }
 
-#[derive(Debug, Clone, serde::Deserialize, serde::Serialize)]
-pub struct AlarmEvent {
+/// What was done about it.
+#[derive(Debug, Clone, serde::Deserialize)]
+pub struct Event {
     /// `acknowledged`, `escalated` or `resolved`.
     pub event: String,
     #[serde(with = "time::serde::rfc3339")]
@@ -51,7 +51,7 @@ impl FromRow<'_, PgRow> for StoredAlarm {
         });
         let stream =
             Stream { site: row.try_get("site")?, slice: row.try_get("slice")?, model: model.transpose()? };
-        let Json(events): Json<Vec<AlarmEvent>> = row.try_get("events")?;
+        let Json(events): Json<Vec<Event>> = row.try_get("events")?;
         let at = |name: &str| events.iter().find(|event| event.event == name).map(|event| event.at);
         let Json(quantities) = row.try_get("quantities")?;
         let severity =
@@ -79,39 +79,6 @@ impl Reader {
     pub async fn alarms(&self, all: bool) -> Result<Vec<StoredAlarm>, StoreError> {
         let query = sqlx::query_as(ALARMS).bind(all).bind(MOST_ALARMS);
         self.0.run(async |session| query.fetch_all(session).await).await
-    }
-}
-
-const ACKNOWLEDGE: &str = "
-WITH made AS (
-    INSERT INTO monitoring_alarm_events (event_id, alarm_id, event, actor, reason)
-    SELECT $1, alarm_id, 'acknowledged', $4, $5 FROM monitoring_alarms WHERE alarm_id = $2 ON CONFLICT DO NOTHING RETURNING 1
-), noted AS (
-    INSERT INTO operations (operation_id, request_id, actor, action, detail)
-    SELECT $1, $3, $4, 'monitoring.acknowledged', jsonb_build_object('subject', $2, 'reason', $5::text) FROM made RETURNING 1
-)
-SELECT n_made, EXISTS (SELECT FROM monitoring_alarms WHERE alarm_id = $2) AS is_known,
-    check_write('{monitoring_alarm_events,operations}', ARRAY[n_made, n_noted], ARRAY[n_made, n_made], statement_timestamp(), 1)
-FROM (SELECT (SELECT count(*) FROM made) AS n_made, (SELECT count(*) FROM noted) AS n_noted) AS counts";
-
-impl AnnotationWriter {
-    /// Acknowledges an alarm; evidence goes on. `None` if there is no such alarm, false if it was acknowledged
-    /// before.
-    pub async fn acknowledge_alarm(
-        &self,
-        alarm: Uuid,
-        by: &Operator,
-        reason: &str,
-    ) -> Result<Option<bool>, StoreError> {
-        let query = sqlx::query(ACKNOWLEDGE)
-            .bind(Uuid::now_v7())
-            .bind(alarm)
-            .bind(&by.request_id)
-            .bind(&by.actor)
-            .bind(reason);
-        let row = self.0.run(async |session| query.fetch_one(session).await).await?;
-        let is_known: bool = row.try_get("is_known")?;
-        Ok(is_known.then_some(row.try_get::<i64, _>("n_made")? == 1))
     }
 }
 

@@ -1,7 +1,6 @@
 //! Baselines: frozen when proposed, used once approved.
 
-use super::Operator;
-use crate::store::{AnnotationWriter, Reader, StoreError};
+use crate::store::{AnnotationWriter, Operator, Reader, StoreError};
 use serde_json::Value;
 use sqlx::postgres::PgRow;
 use sqlx::{FromRow, Row};
@@ -55,10 +54,10 @@ impl FromRow<'_, PgRow> for StoredBaseline {
 const PROPOSE: &str = "
 WITH made AS (
     INSERT INTO monitoring_baselines (baseline_id, stream_id, actor, first_leaf, last_leaf, n_images, digest, content, simulation)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) RETURNING 1
+    VALUES ($1, $2, coalesce($3, 'database:' || current_user), $4, $5, $6, $7, $8, $9) RETURNING 1
 ), noted AS (
     INSERT INTO operations (operation_id, request_id, actor, action, detail)
-    VALUES ($10, $11, $3, 'monitoring.proposed', jsonb_build_object('subject', $1, 'stream', $2, 'digest', encode($7, 'hex'))) RETURNING 1
+    VALUES ($10, $11, coalesce($3, 'database:' || current_user), 'monitoring.proposed', jsonb_build_object('subject', $1, 'stream', $2, 'digest', encode($7, 'hex'))) RETURNING 1
 )
 SELECT check_write('{monitoring_baselines,operations}', ARRAY[(SELECT count(*) FROM made), (SELECT count(*) FROM noted)], '{1,1}',
     statement_timestamp(), 1)";

@@ -1,12 +1,10 @@
 //! Decisions: what operators and the configuration change in the course of the detectors, in their order.
 
-use super::Operator;
 use crate::store::session::Session;
-use crate::store::{AnnotationWriter, Lease, Reader, StoreError, write};
+use crate::store::{AnnotationWriter, Lease, Operator, Reader, StoreError};
 use serde_json::Value;
-use sqlx::postgres::{PgArguments, PgRow};
-use sqlx::query::Query;
-use sqlx::{FromRow, Postgres, Row};
+use sqlx::postgres::PgRow;
+use sqlx::{FromRow, Row};
 use uuid::Uuid;
 
 #[derive(Debug, Clone)]
@@ -77,7 +75,7 @@ fn decide(table: &str, made: &str) -> String {
             SELECT position, $1, $2, $3, next_leaf, next_label FROM placed RETURNING 1
         ), noted AS (
             INSERT INTO operations (operation_id, request_id, actor, action, detail)
-            SELECT $4, $5, $6, 'monitoring.' || $1, jsonb_strip_nulls(jsonb_build_object('subject', $2::uuid, 'reason', $7::text,
+            SELECT $4, $5, coalesce($6, 'database:' || current_user), 'monitoring.' || $1, jsonb_strip_nulls(jsonb_build_object('subject', $2::uuid, 'reason', $7::text,
                 'settings', $3::jsonb)) FROM made RETURNING 1
         )
         SELECT n_made, check_write('{{{table},monitoring_cursor,monitoring_decisions,operations}}',
@@ -116,7 +114,7 @@ impl AnnotationWriter {
         by: &Operator,
         reason: &str,
     ) -> Result<bool, StoreError> {
-        let made = "INSERT INTO monitoring_approvals (baseline_id, actor, reason) VALUES ($2, $6, $7)
+        let made = "INSERT INTO monitoring_approvals (baseline_id, actor, reason) VALUES ($2, coalesce($6, 'database:' || current_user), $7)
             ON CONFLICT DO NOTHING RETURNING 1";
         let query = decide("monitoring_approvals", made);
         let subject = (Some(baseline), None);
@@ -124,41 +122,6 @@ impl AnnotationWriter {
             .run(async |session| decided(session, &query, "approved", subject, by, Some(reason)).await)
             .await
     }
-
-    /// Resolves an alarm: its detector starts anew. False if it is resolved already.
-    pub async fn resolve_alarm(&self, alarm: Uuid, by: &Operator, reason: &str) -> Result<bool, StoreError> {
-        let made = "INSERT INTO monitoring_alarm_events (event_id, alarm_id, event, actor, reason)
-            VALUES (gen_random_uuid(), $2, 'resolved', $6, $7) ON CONFLICT DO NOTHING RETURNING 1";
-        let query = decide("monitoring_alarm_events", made);
-        let subject = (Some(alarm), None);
-        self.0
-            .run(async |session| decided(session, &query, "resolved", subject, by, Some(reason)).await)
-            .await
-    }
-
-    /// Notes what an operator did that changes no other table.
-    pub async fn record_operation(
-        &self,
-        by: &Operator,
-        action: &str,
-        detail: &Value,
-    ) -> Result<(), StoreError> {
-        let insert = operation(by, action, detail);
-        self.0.run(async |session| write::exactly(session, 1, "operations", insert).await).await
-    }
-}
-
-pub(super) fn operation<'q>(
-    by: &'q Operator,
-    action: &'q str,
-    detail: &'q Value,
-) -> Query<'q, Postgres, PgArguments> {
-    sqlx::query("INSERT INTO operations (operation_id, request_id, actor, action, detail) VALUES ($1, $2, $3, $4, $5)")
-        .bind(Uuid::now_v7())
-        .bind(&by.request_id)
-        .bind(&by.actor)
-        .bind(action)
-        .bind(detail)
 }
 
 impl Lease {

@@ -64,14 +64,14 @@ impl FromRow<'_, PgRow> for StoredStream {
 
 /// What the job continues from.
 #[derive(Debug, Clone)]
-pub struct StoredState {
+pub struct JobState {
     pub cursor: Cursor,
     pub streams: Vec<StoredStream>,
     /// Settings of the last decision about them.
     pub settings: Option<serde_json::Value>,
 }
 
-async fn load(session: &mut Session) -> Result<StoredState, sqlx::Error> {
+async fn load(session: &mut Session) -> Result<JobState, sqlx::Error> {
     // One statement a table, in one snapshot: the job of another replica may commit meanwhile.
     let mut transaction = session.transaction().await?;
     let repeatable = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY";
@@ -84,18 +84,18 @@ async fn load(session: &mut Session) -> Result<StoredState, sqlx::Error> {
         "SELECT detail FROM monitoring_decisions WHERE kind = 'settings' ORDER BY position DESC LIMIT 1";
     let settings = sqlx::query_scalar(settings).fetch_optional(&mut *transaction).await?;
     transaction.rollback().await?;
-    Ok(StoredState { cursor, streams, settings })
+    Ok(JobState { cursor, streams, settings })
 }
 
 impl Lease {
-    pub async fn monitoring_state(&mut self) -> Result<StoredState, StoreError> {
+    pub async fn monitoring_state(&mut self) -> Result<JobState, StoreError> {
         self.run(async |session| load(session).await).await
     }
 }
 
 impl Reader {
     /// A session of its own, because a pool behind a pooler is in a transaction already.
-    pub async fn monitoring_state(&self) -> Result<StoredState, StoreError> {
+    pub async fn monitoring_state(&self) -> Result<JobState, StoreError> {
         let mut session = self.0.connect().await?;
         let loaded = load(&mut session).await;
         session.close().await;

@@ -15,7 +15,7 @@ pub struct Known {
 }
 
 /// What the estimate rests on.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Basis<'a> {
     /// The bundle's labelled reference sample: how well the probabilities are calibrated. May be empty.
     pub bundle: &'a [Known],

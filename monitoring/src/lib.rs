@@ -4,7 +4,10 @@
 //! State that replicas must reproduce to the bit uses only operations that IEEE 754 rounds exactly (addition,
 //! multiplication, division, square root, comparison); `ln` and `exp` differ between hosts.
 
+pub mod calibration;
+pub mod misses;
 pub mod observation;
+pub mod performance;
 pub mod quantity;
 pub mod snapshot;
 pub mod stream;

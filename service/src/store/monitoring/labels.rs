@@ -82,6 +82,7 @@ fn labelled(decoder: &mut Decoder, row: &PgRow) -> Result<Option<LabelledObserva
         score,
         positive: row.try_get::<&str, _>("label")? == "positive",
         is_correction: row.try_get("is_correction")?,
+        is_repeat: observed.is_repeat,
         inclusion_probability: row.try_get("inclusion_probability")?,
     }))
 }

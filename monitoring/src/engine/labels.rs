@@ -1,0 +1,152 @@
+//! The detectors of one model's stream that labels feed: misses, false positives and calibration.
+
+use super::settings::Settings;
+use crate::baseline::Baseline;
+use crate::calibration::CalibrationDetector;
+use crate::codec::{DecodeError, Reader, Writer};
+use crate::misses::{Error, Promise, RateDetector};
+use crate::observation::LabelledObservation;
+use crate::snapshot::DetectorReport;
+use std::collections::BTreeMap;
+
+pub const MISSES: &str = "misses";
+pub const FALSE_POSITIVES: &str = "false_positives";
+pub const CALIBRATION: &str = "calibration";
+
+/// Calibration has this share of the tickets; drift and prevalence share the rest.
+const CALIBRATION_SHARE: f64 = 0.1;
+
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(super) struct LabelDetectors {
+    rates: BTreeMap<&'static str, RateDetector>,
+    calibration: Option<CalibrationDetector>,
+}
+
+/// What a rate detector is held to; none without a contractual limit.
+fn promise(error: Error, baseline: &Baseline, settings: &Settings) -> Option<Promise> {
+    let promised = match error {
+        Error::Miss => settings.sensitivity,
+        Error::FalsePositive => settings.specificity,
+    };
+    let limit = 1.0 - promised?;
+    let prevalence = baseline.prevalence.map_or(0.5, |share| share.mean);
+    let of_class = if error == Error::Miss { prevalence } else { 1.0 - prevalence };
+    let plan = settings.plan();
+    let least = if settings.labels_complete { 1.0 } else { plan.far.min(plan.near) };
+    Some(Promise {
+        accepted: limit / 2.0,
+        limit,
+        threshold: (baseline.used_per_year * of_class * 2.0 / settings.pages_per_year).max(1.0),
+        max_weight: if least > 0.0 { 1.0 / least } else { 1.0 },
+    })
+}
+
+fn calibration_threshold(baseline: &Baseline, settings: &Settings) -> f64 {
+    (baseline.used_per_year / (settings.tickets_per_year * CALIBRATION_SHARE)).max(1.0)
+}
+
+const RATES: [(&str, Error); 2] = [(MISSES, Error::Miss), (FALSE_POSITIVES, Error::FalsePositive)];
+
+impl LabelDetectors {
+    pub(super) fn new(baseline: &Baseline, settings: &Settings) -> Self {
+        let rate = |(name, error)| {
+            promise(error, baseline, settings).map(|promise| (name, RateDetector::new(error, &promise)))
+        };
+        Self {
+            rates: RATES.into_iter().filter_map(rate).collect(),
+            calibration: Some(CalibrationDetector::new(calibration_threshold(baseline, settings))),
+        }
+    }
+
+    /// Feeds a label; names the detectors that it put in alarm.
+    pub(super) fn observe(
+        &mut self,
+        label: &LabelledObservation,
+        settings: &Settings,
+    ) -> Vec<&'static str> {
+        let mut raised = Vec::new();
+        for (name, detector) in &mut self.rates {
+            let was = detector.is_in_alarm();
+            detector.observe(label, settings.labels_complete);
+            raised.extend((!was && detector.is_in_alarm()).then_some(*name));
+        }
+        if let Some(detector) = &mut self.calibration {
+            let was = detector.is_in_alarm();
+            detector.observe(label, settings.labels_complete);
+            raised.extend((!was && detector.is_in_alarm()).then_some(CALIBRATION));
+        }
+        raised
+    }
+
+    pub(super) fn restart(&mut self, name: &str, baseline: &Baseline, settings: &Settings) {
+        let fresh = Self::new(baseline, settings);
+        if name == CALIBRATION {
+            self.calibration = fresh.calibration;
+        } else if let Some((name, detector)) = fresh.rates.into_iter().find(|(known, _)| *known == name) {
+            self.rates.insert(name, detector);
+        }
+    }
+
+    pub(super) fn reports(&self) -> Vec<DetectorReport> {
+        let rates = self.rates.iter().map(|(name, detector)| DetectorReport {
+            detector: (*name).to_owned(),
+            evidence: detector.evidence(),
+            threshold: detector.threshold(),
+            armed: true,
+            in_alarm: detector.is_in_alarm(),
+            n: detector.n(),
+        });
+        let calibration = self.calibration.iter().map(|detector| DetectorReport {
+            detector: CALIBRATION.to_owned(),
+            evidence: detector.evidence(),
+            threshold: detector.threshold(),
+            armed: true,
+            in_alarm: detector.is_in_alarm(),
+            n: detector.n(),
+        });
+        rates.chain(calibration).collect()
+    }
+
+    pub(super) fn encode(&self, writer: &mut Writer) {
+        for (name, _) in RATES {
+            section(writer, self.rates.get(name).map(RateDetector::encode));
+        }
+        section(writer, self.calibration.as_ref().map(CalibrationDetector::encode));
+    }
+
+    pub(super) fn decode(
+        reader: &mut Reader<'_>,
+        baseline: &Baseline,
+        settings: &Settings,
+    ) -> Result<Self, DecodeError> {
+        let mut detectors = Self::default();
+        for (name, error) in RATES {
+            let Some(bytes) = read_section(reader)? else { continue };
+            let promise = promise(error, baseline, settings);
+            let decoded = promise.and_then(|promise| RateDetector::decode(error, &promise, bytes));
+            detectors.rates.insert(name, decoded.ok_or_else(|| reader.range("the state of a rate"))?);
+        }
+        if let Some(bytes) = read_section(reader)? {
+            let decoded = CalibrationDetector::decode(calibration_threshold(baseline, settings), bytes);
+            detectors.calibration = Some(decoded.ok_or_else(|| reader.range("the state of calibration"))?);
+        }
+        Ok(detectors)
+    }
+}
+
+/// Bytes with their length, or that there are none.
+pub(super) fn section(writer: &mut Writer, bytes: Option<Vec<u8>>) {
+    writer.flag(bytes.is_some());
+    if let Some(bytes) = bytes {
+        writer.n(bytes.len() as u64);
+        writer.bytes(&bytes);
+    }
+}
+
+pub(super) fn read_section<'a>(reader: &mut Reader<'a>) -> Result<Option<&'a [u8]>, DecodeError> {
+    if !reader.flag("a flag")? {
+        return Ok(None);
+    }
+    let n = reader.length(1, "a length")?;
+    reader.bytes(n).map(Some)
+}

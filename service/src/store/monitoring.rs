@@ -4,6 +4,7 @@
 mod alarms;
 mod baselines;
 mod decisions;
+mod figures;
 mod labels;
 mod results;
 mod rows;
@@ -12,6 +13,7 @@ mod step;
 
 pub use alarms::StoredAlarm;
 pub use baselines::{NewBaseline, StoredBaseline};
+pub use figures::Approval;
 pub use decisions::{Decision, DecisionKind};
 
 pub use rows::RowBatch;

@@ -30,7 +30,7 @@ pub struct Event {
     pub reason: String,
 }
 
-const ALARMS: &str = "
+pub(super) const ALARMS: &str = "
 SELECT alarm.*, stream.site, stream.slice, stream.model_version, stream.bundle_digest, stream.variant,
     coalesce((SELECT jsonb_agg(jsonb_build_object('event', event, 'at', at, 'actor', actor, 'reason', reason) ORDER BY at)
         FROM monitoring_alarm_events AS event WHERE event.alarm_id = alarm.alarm_id), '[]') AS events
@@ -40,7 +40,7 @@ WHERE $1 OR NOT EXISTS (SELECT FROM monitoring_alarm_events AS event
 ORDER BY opened_leaf DESC, alarm_id LIMIT $2";
 
 /// Alarms beyond this many are older than anyone acts on.
-const MOST_ALARMS: i64 = 1000;
+pub(super) const MOST_ALARMS: i64 = 1000;
 
 impl FromRow<'_, PgRow> for StoredAlarm {
     fn from_row(row: &PgRow) -> Result<Self, sqlx::Error> {

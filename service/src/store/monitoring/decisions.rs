@@ -125,6 +125,12 @@ impl AnnotationWriter {
 }
 
 impl Lease {
+    /// Settings of the newest decision about them, also one that is not applied yet.
+    pub async fn newest_monitoring_settings(&mut self) -> Result<Option<Value>, StoreError> {
+        let query = "SELECT detail FROM monitoring_decisions WHERE kind = 'settings' ORDER BY position DESC LIMIT 1";
+        self.run(async |session| sqlx::query_scalar(query).fetch_optional(session).await).await
+    }
+
     /// Settings that the detectors use from now on.
     pub async fn decide_monitoring_settings(
         &mut self,

@@ -67,7 +67,7 @@ impl FromRow<'_, PgRow> for StoredStream {
 pub struct JobState {
     pub cursor: Cursor,
     pub streams: Vec<StoredStream>,
-    /// Settings of the last decision about them.
+    /// Settings that the state was made with.
     pub settings: Option<serde_json::Value>,
 }
 

@@ -88,14 +88,24 @@ impl Lease {
     /// Reads up to `limit` leaves and labels after `expected` and writes what `compute` makes of them. `None`
     /// if the cursor is elsewhere: another replica has worked meanwhile. Drop the lease after an error: the
     /// step may have taken effect.
-    pub async fn monitoring_step<E: Into<StoreError>>(
+    pub async fn monitoring_step<E: From<StoreError>>(
         &mut self,
         expected: &Cursor,
         limit: usize,
         all_labels: bool,
         compute: impl AsyncFnOnce(StepInput) -> Result<Step, E>,
-    ) -> Result<Option<StepOutcome>, StoreError> {
-        self.run(async |session| step(session, expected, limit, all_labels, compute).await).await
+    ) -> Result<Option<StepOutcome>, E> {
+        // An error of the computation passes through: the session is as usable as before.
+        let mut failed = None;
+        let work = async |session: &mut Session| {
+            let compute = async |input| compute(input).await.map_err(|error| failed = Some(error));
+            step(session, expected, limit, all_labels, compute).await
+        };
+        let outcome = self.run(work).await;
+        match failed {
+            Some(error) => Err(error),
+            None => outcome.map_err(E::from),
+        }
     }
 
     /// Deletes a few hours that are older than they are kept; returns how many.
@@ -107,12 +117,12 @@ impl Lease {
     }
 }
 
-async fn step<E: Into<StoreError>>(
+async fn step(
     session: &mut Session,
     expected: &Cursor,
     limit: usize,
     all_labels: bool,
-    compute: impl AsyncFnOnce(StepInput) -> Result<Step, E>,
+    compute: impl AsyncFnOnce(StepInput) -> Result<Step, ()>,
 ) -> Result<Option<StepOutcome>, StoreError> {
     // Read before the transaction: whatever is in the tree stays as it is.
     let rows = rows::read(session, expected.next_leaf, limit).await?;
@@ -140,7 +150,8 @@ async fn step<E: Into<StoreError>>(
     let (n_decisions, n_gone, next_leaf) = (decisions.len(), rows.n_gone(), rows.next_leaf);
     let changed = n_decisions > 0 || rows.n_leaves > 0 || n_labels > 0;
     let is_behind = !caught_up || n_labels == limit as u64;
-    let step = compute(StepInput { decisions, rows, labels: labelled }).await.map_err(E::into)?;
+    let computed = compute(StepInput { decisions, rows, labels: labelled }).await;
+    let Ok(step) = computed else { return Ok(None) };
     insert(&mut transaction, &step, next_leaf).await?;
     let moved = "UPDATE monitoring_cursor SET next_leaf = $1, next_label = $2, next_decision = $3,
             newest_row_at = greatest(newest_row_at, $4), n_gone = n_gone + $5, stepped_at = clock_timestamp(),

@@ -5,6 +5,7 @@
 //! multiplication, division, square root, comparison); `ln` and `exp` differ between hosts.
 
 pub mod calibration;
+pub mod evidence;
 pub mod misses;
 pub mod observation;
 pub mod performance;

@@ -6,8 +6,7 @@ mod effects;
 mod labels;
 mod settings;
 mod state;
-#[cfg(test)]
-mod tests;
+
 mod windows;
 
 pub use effects::{AlarmOpened, Effects, SampleDrawn};
@@ -149,12 +148,13 @@ impl Engine {
     /// Draws an image for the review sample.
     fn draw(&mut self, observation: &Observation) {
         let Some(score) = &observation.score else { return };
-        if score.review_required {
+        let plan = self.settings.plan();
+        let (stratum, inclusion_probability) =
+            plan.stratum(score.probability, score.threshold, score.review_required);
+        // Images in review are read anyway.
+        if score.review_required || !sample::draw(&self.sample_key, observation.id, inclusion_probability) {
             return;
         }
-        let drawn = sample::stratum(&self.settings.plan(), score.probability, score.threshold)
-            .filter(|(_, pi)| sample::draw(&self.sample_key, observation.id, *pi));
-        let Some((stratum, inclusion_probability)) = drawn else { return };
         let stream = stream(&observation.site, Stream::ALL.to_owned(), Some(&score.model));
         let Some(id) = self.ids.get(&stream).copied() else { return };
         self.effects.samples.push(SampleDrawn {
@@ -253,7 +253,8 @@ fn stream(site: &str, slice: String, model: Option<&Arc<Model>>) -> Stream {
 /// The streams to which a row belongs, with and without room for them: image statistics and rejections go on
 /// across models.
 fn belonging(site: &str, view: Option<&Arc<str>>, model: Option<&Arc<Model>>) -> Vec<Stream> {
-    let slices = || [Some(Stream::ALL.to_owned()), view.map(|view| format!("view:{view}"))].into_iter().flatten();
+    let slices =
+        || [Some(Stream::ALL.to_owned()), view.map(|view| format!("view:{view}"))].into_iter().flatten();
     let models = [None, model];
     let models = if model.is_some() { &models[..] } else { &models[..1] };
     slices().flat_map(|slice| models.iter().map(move |model| stream(site, slice.clone(), *model))).collect()

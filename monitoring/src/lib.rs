@@ -9,6 +9,7 @@ pub mod calibration;
 mod codec;
 pub mod drift;
 pub mod engine;
+pub mod evidence;
 pub mod histogram;
 pub mod misses;
 pub mod observation;

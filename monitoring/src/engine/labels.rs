@@ -4,14 +4,13 @@ use super::settings::Settings;
 use crate::baseline::Baseline;
 use crate::calibration::CalibrationDetector;
 use crate::codec::{DecodeError, Reader, Writer};
+use crate::evidence::Evidence;
 use crate::misses::{Error, Promise, RateDetector};
 use crate::observation::LabelledObservation;
 use crate::snapshot::DetectorReport;
 use std::collections::BTreeMap;
 
-pub const MISSES: &str = "misses";
-pub const FALSE_POSITIVES: &str = "false_positives";
-pub const CALIBRATION: &str = "calibration";
+pub(super) const CALIBRATION: &str = CalibrationDetector::NAME;
 
 /// Calibration has this share of the tickets; drift and prevalence share the rest.
 const CALIBRATION_SHARE: f64 = 0.1;
@@ -31,13 +30,11 @@ fn promise(error: Error, baseline: &Baseline, settings: &Settings) -> Option<Pro
     let limit = 1.0 - promised?;
     let prevalence = baseline.prevalence.map_or(0.5, |share| share.mean);
     let of_class = if error == Error::Miss { prevalence } else { 1.0 - prevalence };
-    let plan = settings.plan();
-    let least = if settings.labels_complete { 1.0 } else { plan.far.min(plan.near) };
     Some(Promise {
         accepted: limit / 2.0,
         limit,
         threshold: (baseline.used_per_year * of_class * 2.0 / settings.pages_per_year).max(1.0),
-        max_weight: if least > 0.0 { 1.0 / least } else { 1.0 },
+        max_weight: if settings.labels_complete { 1.0 } else { settings.plan().max_weight() },
     })
 }
 
@@ -45,12 +42,13 @@ fn calibration_threshold(baseline: &Baseline, settings: &Settings) -> f64 {
     (baseline.used_per_year / (settings.tickets_per_year * CALIBRATION_SHARE)).max(1.0)
 }
 
-const RATES: [(&str, Error); 2] = [(MISSES, Error::Miss), (FALSE_POSITIVES, Error::FalsePositive)];
+const RATES: [Error; 2] = [Error::Miss, Error::FalsePositive];
 
 impl LabelDetectors {
     pub(super) fn new(baseline: &Baseline, settings: &Settings) -> Self {
-        let rate = |(name, error)| {
-            promise(error, baseline, settings).map(|promise| (name, RateDetector::new(error, &promise)))
+        let rate = |error: Error| {
+            promise(error, baseline, settings)
+                .map(|promise| (error.name(), RateDetector::new(error, &promise)))
         };
         Self {
             rates: RATES.into_iter().filter_map(rate).collect(),
@@ -59,21 +57,17 @@ impl LabelDetectors {
     }
 
     /// Feeds a label; names the detectors that it put in alarm.
-    pub(super) fn observe(
-        &mut self,
-        label: &LabelledObservation,
-        settings: &Settings,
-    ) -> Vec<&'static str> {
+    pub(super) fn observe(&mut self, label: &LabelledObservation, settings: &Settings) -> Vec<&'static str> {
         let mut raised = Vec::new();
         for (name, detector) in &mut self.rates {
-            let was = detector.is_in_alarm();
+            let was = detector.evidence().is_in_alarm();
             detector.observe(label, settings.labels_complete);
-            raised.extend((!was && detector.is_in_alarm()).then_some(*name));
+            raised.extend((!was && detector.evidence().is_in_alarm()).then_some(*name));
         }
         if let Some(detector) = &mut self.calibration {
-            let was = detector.is_in_alarm();
+            let was = detector.evidence().is_in_alarm();
             detector.observe(label, settings.labels_complete);
-            raised.extend((!was && detector.is_in_alarm()).then_some(CALIBRATION));
+            raised.extend((!was && detector.evidence().is_in_alarm()).then_some(CALIBRATION));
         }
         raised
     }
@@ -88,28 +82,14 @@ impl LabelDetectors {
     }
 
     pub(super) fn reports(&self) -> Vec<DetectorReport> {
-        let rates = self.rates.iter().map(|(name, detector)| DetectorReport {
-            detector: (*name).to_owned(),
-            evidence: detector.evidence(),
-            threshold: detector.threshold(),
-            armed: true,
-            in_alarm: detector.is_in_alarm(),
-            n: detector.n(),
-        });
-        let calibration = self.calibration.iter().map(|detector| DetectorReport {
-            detector: CALIBRATION.to_owned(),
-            evidence: detector.evidence(),
-            threshold: detector.threshold(),
-            armed: true,
-            in_alarm: detector.is_in_alarm(),
-            n: detector.n(),
-        });
-        rates.chain(calibration).collect()
+        let rates = self.rates.iter().map(|(name, detector)| report(name, detector.evidence()));
+        let calibration = self.calibration.iter();
+        rates.chain(calibration.map(|detector| report(CALIBRATION, detector.evidence()))).collect()
     }
 
     pub(super) fn encode(&self, writer: &mut Writer) {
-        for (name, _) in RATES {
-            section(writer, self.rates.get(name).map(RateDetector::encode));
+        for error in RATES {
+            section(writer, self.rates.get(error.name()).map(RateDetector::encode));
         }
         section(writer, self.calibration.as_ref().map(CalibrationDetector::encode));
     }
@@ -120,17 +100,29 @@ impl LabelDetectors {
         settings: &Settings,
     ) -> Result<Self, DecodeError> {
         let mut detectors = Self::default();
-        for (name, error) in RATES {
+        for error in RATES {
             let Some(bytes) = read_section(reader)? else { continue };
             let promise = promise(error, baseline, settings);
             let decoded = promise.and_then(|promise| RateDetector::decode(error, &promise, bytes));
-            detectors.rates.insert(name, decoded.ok_or_else(|| reader.range("the state of a rate"))?);
+            detectors.rates.insert(error.name(), decoded.ok_or_else(|| reader.range("the state of a rate"))?);
         }
         if let Some(bytes) = read_section(reader)? {
             let decoded = CalibrationDetector::decode(calibration_threshold(baseline, settings), bytes);
             detectors.calibration = Some(decoded.ok_or_else(|| reader.range("the state of calibration"))?);
         }
         Ok(detectors)
+    }
+}
+
+/// Their guarantee is a theorem that needs no baseline, so they are always armed.
+fn report(name: &str, evidence: &Evidence) -> DetectorReport {
+    DetectorReport {
+        detector: name.to_owned(),
+        evidence: evidence.value(),
+        threshold: evidence.threshold(),
+        armed: true,
+        in_alarm: evidence.is_in_alarm(),
+        n: evidence.n(),
     }
 }
 

@@ -34,6 +34,6 @@ impl Settings {
     /// Negatives near the threshold are drawn five times as often: most misses are there.
     pub fn plan(&self) -> Plan {
         let far = self.sample_rate.clamp(0.0, 1.0);
-        Plan { near_from: 0.5, near: (5.0 * far).min(1.0), far }
+        Plan { near: (5.0 * far).min(1.0), far, ..Plan::default() }
     }
 }

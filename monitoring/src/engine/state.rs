@@ -1,11 +1,11 @@
 //! The state of one stream: open windows, counts, and the detectors against its approved baseline.
 
+use super::StreamId;
 use super::counts;
 use super::effects::{AlarmOpened, Effects};
 use super::labels::{CALIBRATION, LabelDetectors, read_section, section};
 use super::settings::Settings;
 use super::windows::{OpenWindows, Span};
-use super::StreamId;
 use crate::baseline::{Baseline, Detector};
 use crate::codec::{DecodeError, Reader, Writer};
 use crate::drift::{DriftDetector, Opened};
@@ -17,6 +17,7 @@ use crate::stream::Stream;
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use time::OffsetDateTime;
 use uuid::Uuid;
 
 const VERSION: u64 = 1;
@@ -53,7 +54,8 @@ struct Armed {
 impl Armed {
     fn new(baseline_id: Uuid, baseline: Arc<Baseline>, settings: &Settings) -> Self {
         let has_model = baseline.stream.model.is_some();
-        let labels = if has_model { LabelDetectors::new(&baseline, settings) } else { LabelDetectors::default() };
+        let labels =
+            if has_model { LabelDetectors::new(&baseline, settings) } else { LabelDetectors::default() };
         Self {
             baseline_id,
             drift: DriftDetector::new(Arc::clone(&baseline)),
@@ -84,6 +86,13 @@ impl StreamState {
     pub fn counts(&self) -> Counts {
         let mut sum = self.closed.clone();
         self.windows.hours().for_each(|hour| counts::add(&mut sum, hour.counts()));
+        sum
+    }
+
+    /// Images in windows from `from` on that are in no closed day.
+    pub fn open_counts(&self, from: OffsetDateTime) -> Counts {
+        let mut sum = Counts::default();
+        self.windows.since(from.unix_timestamp()).for_each(|window| counts::add(&mut sum, window.counts()));
         sum
     }
 
@@ -258,8 +267,9 @@ impl StreamState {
             let detector = reader.text("a detector")?.to_string();
             alarms.insert(detector, uuid(&mut reader)?);
         }
-        let armed = if reader.flag("a flag")? { Some(armed(&mut reader, settings, baselines)?) } else { None };
-        reader.end()?;
+        let armed =
+            if reader.flag("a flag")? { Some(armed(&mut reader, settings, baselines)?) } else { None };
+        reader.at_end()?;
         Ok(Self { stream, windows, closed, armed, alarms, pooled })
     }
 }
@@ -287,10 +297,8 @@ fn uuid(reader: &mut Reader<'_>) -> Result<Uuid, DecodeError> {
 
 fn severity(alarm: &Opened, armed: &Armed) -> Severity {
     let harms = HARMFUL.iter().any(|group| alarm.detector == Detector::Group(*group));
-    let many_out = armed
-        .drift
-        .ood_report()
-        .is_some_and(|ood| ood.share.value > WITHHELD_ABOVE * ood.baseline_share);
+    let many_out =
+        armed.drift.ood_report().is_some_and(|ood| ood.share.value > WITHHELD_ABOVE * ood.baseline_share);
     if harms && many_out { Severity::Page } else { Severity::Ticket }
 }
 

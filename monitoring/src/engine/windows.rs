@@ -76,6 +76,11 @@ impl OpenWindows {
         self.open.iter().filter(|((span, _), _)| *span == Span::Hour).map(|(_, leaves)| &leaves.window)
     }
 
+    /// Open windows of both spans from `from` on: a closed hour is in its open day.
+    pub(super) fn since(&self, from: i64) -> impl Iterator<Item = &Window> {
+        self.open.iter().filter(move |((_, starts), _)| *starts >= from).map(|(_, leaves)| &leaves.window)
+    }
+
     /// The first time at which a window closes.
     pub(super) fn next_close(&self) -> Option<i64> {
         self.open.keys().map(|(span, starts)| starts + span.seconds() + GRACE_S).min()

@@ -13,8 +13,8 @@ mod step;
 
 pub use alarms::StoredAlarm;
 pub use baselines::{NewBaseline, StoredBaseline};
-pub use figures::Approval;
 pub use decisions::{Decision, DecisionKind};
+pub use figures::Approval;
 
 pub use rows::RowBatch;
 pub use state::{Cursor, JobState, StoredStream};

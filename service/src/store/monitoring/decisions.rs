@@ -127,7 +127,8 @@ impl AnnotationWriter {
 impl Lease {
     /// Settings of the newest decision about them, also one that is not applied yet.
     pub async fn newest_monitoring_settings(&mut self) -> Result<Option<Value>, StoreError> {
-        let query = "SELECT detail FROM monitoring_decisions WHERE kind = 'settings' ORDER BY position DESC LIMIT 1";
+        let query =
+            "SELECT detail FROM monitoring_decisions WHERE kind = 'settings' ORDER BY position DESC LIMIT 1";
         self.run(async |session| sqlx::query_scalar(query).fetch_optional(session).await).await
     }
 

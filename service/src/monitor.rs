@@ -10,7 +10,7 @@ mod recent;
 mod results;
 mod work;
 
-pub use work::{Work, effects_as_step};
+pub use work::{Work, apply};
 
 use crate::config::monitoring::MonitoringConfig;
 use crate::record::hmac::SiteKey;

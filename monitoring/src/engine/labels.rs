@@ -30,11 +30,13 @@ fn promise(error: Error, baseline: &Baseline, settings: &Settings) -> Option<Pro
     let limit = 1.0 - promised?;
     let prevalence = baseline.prevalence.map_or(0.5, |share| share.mean);
     let of_class = if error == Error::Miss { prevalence } else { 1.0 - prevalence };
+    // Without a draw only images in review count, each for itself.
+    let drawn = !settings.labels_complete && settings.sample_rate > 0.0;
     Some(Promise {
         accepted: limit / 2.0,
         limit,
         threshold: (baseline.used_per_year * of_class * 2.0 / settings.pages_per_year).max(1.0),
-        max_weight: if settings.labels_complete { 1.0 } else { settings.plan().max_weight() },
+        max_weight: if drawn { settings.plan().max_weight() } else { 1.0 },
     })
 }
 

@@ -6,14 +6,11 @@ use super::recent::{N_LABELS, N_ROWS, Recent};
 use crate::store::monitoring::{
     Cursor, Decision, DecisionKind, NewAlarm, NewSample, NewWindow, Step, StepInput, StepOutcome,
 };
-use crate::store::{Lease, Operator, StoreError};
-use monitoring::DecodeError;
+use crate::store::{Lease, Operator};
 use monitoring::baseline::Baseline;
 use monitoring::engine::{Effects, Engine, Settings};
-use monitoring::observation::{LabelledObservation, Observation};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use uuid::Uuid;
 
 pub struct Work {
     engine: Engine,
@@ -105,7 +102,7 @@ pub fn apply(engine: &mut Engine, decisions: &[Decision]) -> Result<(), MonitorE
 }
 
 /// What the effects change in the database.
-pub fn effects_as_step(engine: &Engine, effects: Effects) -> Step {
+fn effects_as_step(engine: &Engine, effects: Effects) -> Step {
     let window = |(stream, closed): (u32, monitoring::engine::Closed)| NewWindow {
         stream,
         span: closed.span.name(),

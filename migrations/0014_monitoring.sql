@@ -91,6 +91,8 @@ CREATE TABLE monitoring_windows (
     counts      jsonb NOT NULL,
     -- Histograms and moments.
     content     bytea NOT NULL,
+    -- The cursor with which it was stored.
+    next_leaf   bigint NOT NULL,
     PRIMARY KEY (stream_id, span, starts, revision)
 );
 

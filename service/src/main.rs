@@ -7,6 +7,7 @@ use cxr_service::auth::mint;
 use cxr_service::commands::audit::AuditCommand;
 use cxr_service::commands::bundle::BundleCommand;
 use cxr_service::commands::check::CheckArgs;
+use cxr_service::commands::monitor::MonitorCommand;
 use cxr_service::config::args::ConfigArgs;
 use cxr_service::config::telemetry::{LogFormat, TelemetryConfig};
 use cxr_service::config::{self, Config, Profile, Sources};
@@ -50,6 +51,9 @@ enum Command {
     /// Inspect, verify and sign model bundles.
     #[command(subcommand)]
     Bundle(BundleCommand),
+    /// Monitoring: status, baselines, simulation, replay, alarms.
+    #[command(subcommand)]
+    Monitor(MonitorCommand),
     /// Print the OpenAPI specification.
     #[command(after_help = "Example: cxr-service openapi > openapi/openapi.json")]
     Openapi,
@@ -101,6 +105,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Migrate => migrate(&sources),
         Command::Audit(command) => commands::audit::run(command, &sources),
         Command::Bundle(command) => commands::bundle::run(command),
+        Command::Monitor(command) => commands::monitor::run(command, &sources),
         Command::CheckConfig(args) => commands::check::run(&sources, &args),
         Command::DevToken { subject, scope, ttl } => {
             anyhow::ensure!(

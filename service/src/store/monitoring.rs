@@ -9,7 +9,9 @@ mod labels;
 mod results;
 mod rows;
 mod state;
+
 mod step;
+mod stored;
 
 pub use alarms::StoredAlarm;
 pub use baselines::{NewBaseline, StoredBaseline};
@@ -19,3 +21,4 @@ pub use figures::Approval;
 pub use rows::RowBatch;
 pub use state::{Cursor, JobState, StoredStream};
 pub use step::{NewAlarm, NewSample, NewWindow, Step, StepInput, StepOutcome};
+pub use stored::WindowKey;

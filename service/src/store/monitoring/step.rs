@@ -201,7 +201,7 @@ async fn insert(connection: &mut PgConnection, step: &Step, next_leaf: u64) -> R
         write::exactly(&mut *connection, 1, "monitoring_streams", insert).await?;
     }
     states(connection, &step.states, next_leaf).await?;
-    windows(connection, &step.windows).await?;
+    windows(connection, &step.windows, next_leaf).await?;
     alarms(connection, &step.alarms).await?;
     samples(connection, &step.samples).await
 }
@@ -226,12 +226,16 @@ async fn states(
     write::exactly(connection, states.len() as u64, "monitoring_detectors", store).await
 }
 
-async fn windows(connection: &mut PgConnection, windows: &[NewWindow]) -> Result<(), StoreError> {
+async fn windows(
+    connection: &mut PgConnection,
+    windows: &[NewWindow],
+    next_leaf: u64,
+) -> Result<(), StoreError> {
     for window in windows {
         // Rows that came after their window was closed make another revision.
         let insert = sqlx::query(
-            "INSERT INTO monitoring_windows (stream_id, span, starts, revision, first_leaf, last_leaf, n_rows, counts, content)
-             SELECT $1, $2, $3, coalesce(max(revision) + 1, 0), $4, $5, $6, $7, $8 FROM monitoring_windows
+            "INSERT INTO monitoring_windows (stream_id, span, starts, revision, first_leaf, last_leaf, n_rows, counts, content, next_leaf)
+             SELECT $1, $2, $3, coalesce(max(revision) + 1, 0), $4, $5, $6, $7, $8, $9 FROM monitoring_windows
              WHERE stream_id = $1 AND span = $2 AND starts = $3",
         )
         .bind(window.stream as i32)
@@ -241,7 +245,8 @@ async fn windows(connection: &mut PgConnection, windows: &[NewWindow]) -> Result
         .bind(window.last_leaf as i64)
         .bind(window.n_rows as i64)
         .bind(&window.counts)
-        .bind(&window.content);
+        .bind(&window.content)
+        .bind(next_leaf as i64);
         write::exactly(&mut *connection, 1, "monitoring_windows", insert).await?;
     }
     Ok(())

@@ -1,10 +1,14 @@
 //! Performance: estimated without labels, realised with them, and the sample that makes selective labels usable.
 
+mod cbpe;
 pub mod cohort;
 pub mod estimate;
 pub mod gates;
 pub mod guard;
 pub mod labelled;
+mod logistic;
+mod recalibration;
+mod reweight;
 pub mod sample;
 
 use crate::observation::{Observation, Score};

@@ -27,7 +27,7 @@ pub fn estimate_prior(probabilities: &[f64], trained: f64) -> Option<f64> {
 }
 
 /// The probability at a share of positives of `site` instead of `trained` (Bayes' rule).
-fn correct(probability: f64, trained: f64, site: f64) -> f64 {
+pub fn correct(probability: f64, trained: f64, site: f64) -> f64 {
     let positive = probability * site / trained;
     let negative = (1.0 - probability) * (1.0 - site) / (1.0 - trained);
     positive / (positive + negative)

@@ -10,17 +10,18 @@
 //!
 //! **The interval** holds the errors that a test at each side does not reject. The statistic is the plug-in
 //! squared error of the sample. Its mean, variance and skewness under a candidate follow from the cumulants of
-//! binomial counts; a cube-root normal (Wilson and Hilferty 1931) gives its quantiles. The candidates are
-//! multiples of the observed gaps ([`direction`]). Only `+ - * /`, square roots and comparisons are used: the
+//! binomial counts; a cube-root normal (Wilson and Hilferty 1931) gives its quantiles. How the error is spread
+//! over the bins is unknown and changes the variance: the candidates are multiples of the observed gaps, with
+//! the noise of the noisiest bin added to its gap. Only `+ - * /`, square roots and comparisons are used: the
 //! result has the same bits on every machine.
 
 use super::judgeable;
 use std::collections::BTreeMap;
 
-/// Bins of a sample of at least `BINS * LEAST_PER_BIN` images.
+/// Bins of a sample of at least `BINS * PATIENTS_PER_BIN` patients.
 pub const BINS: usize = 15;
-/// Smaller samples have fewer bins, so that each has about this many images.
-pub const LEAST_PER_BIN: usize = 20;
+/// Smaller samples have fewer bins.
+pub const PATIENTS_PER_BIN: usize = 20;
 /// Standard normal quantile of 1 - 0.015. Each side is tested at 1.5 % instead of 2.5 % because the variances
 /// under a candidate are estimated.
 const Z: f64 = 2.170_090_377_584_56;
@@ -47,14 +48,17 @@ pub fn ece_interval(probabilities: &[f64], positive: &[bool], groups: &[usize]) 
         && groups.len() == positive.len()
         && probabilities.iter().all(|p| (0.0..=1.0).contains(p));
     let both_classes = positive.iter().any(|y| *y) && !positive.iter().all(|y| *y);
-    if !valid || !both_classes || groups.iter().all(|group| *group == groups[0]) {
+    if !valid || !both_classes {
         return None;
     }
-    let (mut bins, bin_of) = bins_of_equal_count(probabilities, positive);
-    let dependence = Dependence::new(probabilities, positive, groups, (&bins, &bin_of));
-    for bin in &mut bins {
-        bin.complete(dependence.of_residuals);
+    let patients = by_patient(groups);
+    if patients.len() < 2 {
+        return None;
     }
+    let n_bins = (patients.len() / PATIENTS_PER_BIN).clamp(1, BINS);
+    let (mut bins, bin_of) = bins_of_equal_count(probabilities, positive, n_bins);
+    let dependence = Dependence::new(probabilities, positive, &patients, (&bins, &bin_of));
+    complete(&mut bins, dependence.of_residuals);
     let statistic = Statistic { n: positive.len() as f64, bins, dependence };
     Some(statistic.interval())
 }
@@ -99,34 +103,40 @@ impl Bin {
         self.positive_rate - self.mean_probability
     }
 
-    /// Sets `spread` and `direction`.
-    fn complete(&mut self, design_effect: f64) {
+    /// Sets `spread`, and returns the variance of the gap.
+    fn complete(&mut self, design_effect: f64) -> f64 {
         let n = self.n / design_effect;
         let bernoulli = self.mean_probability * (1.0 - self.mean_probability);
         let without = if bernoulli > 0.0 { (self.expected_variance / bernoulli).min(1.0) } else { 1.0 };
-        // Half an image of each class, so that a bin without an error still has a variance.
+        // Half an image of each class more: a bin without an error has a variance too.
         let rate = (self.positive_rate * n + 0.5) / (n + 1.0);
         let smoothed = rate * (1.0 - rate);
         let unbiased = self.observed_variance * self.n / (self.n - 1.0).max(1.0);
         self.spread = [without, without.max(unbiased / smoothed)];
-        let variance = self.expected_variance.max(self.observed_variance).max(smoothed * without);
-        self.direction = direction(self.gap(), self.mean_probability, variance / n);
+        self.expected_variance.max(self.observed_variance).max(smoothed * without) / n
     }
 }
 
-/// The gap of a candidate: the observed one, enlarged by its noise, so that a bin without errors can have one.
-fn direction(gap: f64, mean_probability: f64, noise: f64) -> f64 {
-    let size = (gap * gap + noise).sqrt();
-    let above = if gap == 0.0 { mean_probability < 0.5 } else { gap > 0.0 };
-    if above { size } else { -size }
+/// Sets `spread` and `direction` of every bin. The direction is the observed gap, less where it may be noise.
+/// To the noisiest bin its noise is added: the error that the sample shows least may be there.
+fn complete(bins: &mut [Bin], design_effect: f64) {
+    let noise: Vec<f64> = bins.iter_mut().map(|bin| bin.complete(design_effect)).collect();
+    let noisiest = noise.iter().fold(0.0, |most: f64, of_bin| most.max(*of_bin));
+    for (bin, noise) in bins.iter_mut().zip(noise) {
+        let gap = bin.gap();
+        let square = gap * gap;
+        let added = if noise < noisiest { 0.0 } else { noise };
+        let size = (square * square / (square + noise) + added).sqrt();
+        let above = if gap == 0.0 { bin.mean_probability < 0.5 } else { gap > 0.0 };
+        bin.direction = if above { size } else { -size };
+    }
 }
 
 /// The bins, and the bin of every image. Equal probabilities share a bin.
-fn bins_of_equal_count(probabilities: &[f64], positive: &[bool]) -> (Vec<Bin>, Vec<usize>) {
+fn bins_of_equal_count(probabilities: &[f64], positive: &[bool], n_bins: usize) -> (Vec<Bin>, Vec<usize>) {
     let n = probabilities.len();
     let mut order: Vec<usize> = (0..n).collect();
     order.sort_by(|a, b| probabilities[*a].total_cmp(&probabilities[*b]).then(a.cmp(b)));
-    let n_bins = (n / LEAST_PER_BIN).clamp(1, BINS);
     let (mut bins, mut bin_of, mut start) = (Vec::new(), vec![0; n], 0);
     for bin in 1..=n_bins {
         let mut end = bin * n / n_bins;
@@ -142,6 +152,15 @@ fn bins_of_equal_count(probabilities: &[f64], positive: &[bool]) -> (Vec<Bin>, V
     (bins, bin_of)
 }
 
+/// The images of every patient.
+fn by_patient(groups: &[usize]) -> Vec<Vec<usize>> {
+    let mut patients: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+    for (image, group) in groups.iter().enumerate() {
+        patients.entry(*group).or_default().push(image);
+    }
+    patients.into_values().collect()
+}
+
 /// By how much the images of a patient that depend on each other enlarge variances (design effects).
 #[derive(Debug, Clone, Copy)]
 struct Dependence {
@@ -152,16 +171,17 @@ struct Dependence {
 }
 
 impl Dependence {
-    fn new(p: &[f64], positive: &[bool], groups: &[usize], (bins, bin_of): (&[Bin], &[usize])) -> Self {
-        let mut by_patient: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
-        for (image, group) in groups.iter().enumerate() {
-            by_patient.entry(*group).or_default().push(image);
-        }
-        let squares = by_patient.values().map(|images| (images.len() * images.len()) as f64);
+    fn new(
+        p: &[f64],
+        positive: &[bool],
+        patients: &[Vec<usize>],
+        (bins, bin_of): (&[Bin], &[usize]),
+    ) -> Self {
+        let squares = patients.iter().map(|images| (images.len() * images.len()) as f64);
         let of_counts = squares.sum::<f64>() / p.len() as f64;
         // Sums over patients and over images: of a bin's residuals, and of the error's linear part.
         let (mut of_bins, mut of_error) = ([0.0, 0.0], [0.0, 0.0]);
-        for images in by_patient.values() {
+        for images in patients {
             let mut sums = [0.0; BINS];
             for image in images {
                 let bin = &bins[bin_of[*image]];

@@ -132,24 +132,30 @@ fn complete(bins: &mut [Bin], design_effect: f64) {
     }
 }
 
-/// The bins, and the bin of every image. Equal probabilities share a bin.
-fn bins_of_equal_count(probabilities: &[f64], positive: &[bool], n_bins: usize) -> (Vec<Bin>, Vec<usize>) {
-    let n = probabilities.len();
-    let mut order: Vec<usize> = (0..n).collect();
-    order.sort_by(|a, b| probabilities[*a].total_cmp(&probabilities[*b]).then(a.cmp(b)));
-    let (mut bins, mut bin_of, mut start) = (Vec::new(), vec![0; n], 0);
-    for bin in 1..=n_bins {
-        let mut end = bin * n / n_bins;
-        while end < n && end > 0 && probabilities[order[end]] <= probabilities[order[end - 1]] {
-            end += 1;
-        }
-        if end > start {
-            order[start..end].iter().for_each(|image| bin_of[*image] = bins.len());
-            bins.push(Bin::of(&order[start..end], probabilities, positive));
-            start = end;
-        }
+/// The largest probability of every bin but the last, if the images are cut into `n_bins` bins of equal count.
+/// Equal probabilities share a bin, so there may be fewer bins. Probabilities must not be NaN.
+pub fn edges_of_equal_count(probabilities: &[f64], n_bins: usize) -> Vec<f64> {
+    let mut sorted = probabilities.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let mut edges: Vec<f64> = (1..n_bins)
+        .filter_map(|bin| sorted.get((bin * sorted.len() / n_bins).checked_sub(1)?).copied())
+        .collect();
+    edges.dedup();
+    if edges.last() == sorted.last() {
+        edges.pop();
     }
-    (bins, bin_of)
+    edges
+}
+
+/// The bins, and the bin of every image.
+fn bins_of_equal_count(p: &[f64], positive: &[bool], n_bins: usize) -> (Vec<Bin>, Vec<usize>) {
+    let edges = edges_of_equal_count(p, n_bins);
+    let bin_of: Vec<usize> = p.iter().map(|p| edges.partition_point(|edge| edge < p)).collect();
+    let mut images = vec![Vec::new(); edges.len() + 1];
+    for (image, bin) in bin_of.iter().enumerate() {
+        images[*bin].push(image);
+    }
+    (images.iter().map(|images| Bin::of(images, p, positive)).collect(), bin_of)
 }
 
 /// The images of every patient.
@@ -260,14 +266,26 @@ impl Statistic {
         self.under(low).0
     }
 
+    /// The largest squared error that may show no wrong label at all: with a probability of 2.5 %, a bin of n
+    /// images has none if its rate is `-ln(0.025) / n`. This matters for certain and right probabilities only.
+    fn unseen(&self) -> f64 {
+        const MINUS_LN: f64 = 3.688_879_454_113_936;
+        let of_bin = |bin: &Bin| {
+            let rate = (MINUS_LN * self.dependence.of_residuals / bin.n).min(1.0);
+            bin.n / self.n * rate * rate
+        };
+        self.bins.iter().map(of_bin).fold(0.0, f64::max)
+    }
+
     fn interval(&self) -> CalibrationError {
         let observed = self.observed();
         let squared = self.largest(observed, 0.0);
-        let low = self.largest(observed, Z).min(squared);
+        // A sample without a gap, such as one of certain and right probabilities, shows no error.
+        let low = if observed > 0.0 { self.largest(observed, Z).min(squared) } else { 0.0 };
         // A statistic that is small by luck does not show a small error (Cowan et al. 2011): the upper limit is
         // at least what the median of no error gives.
         let typical = self.under(0.0).1.quantile(0.0);
-        let high = self.largest(observed.max(typical), -Z).max(squared);
+        let high = self.largest(observed.max(typical), -Z).max(self.unseen()).max(squared).min(1.0);
         CalibrationError { value: squared.sqrt(), ci95: [low.sqrt(), high.sqrt()], n_bins: self.bins.len() }
     }
 }
@@ -305,10 +323,14 @@ struct Distribution {
 }
 
 impl Distribution {
-    /// The quantile of a shifted gamma distribution with these cumulants, by Wilson and Hilferty (1931).
+    /// The quantile of a shifted gamma distribution with these cumulants, by Wilson and Hilferty (1931). In the
+    /// lower half it never begins above 0, where the statistic begins.
     fn quantile(&self, z: f64) -> f64 {
         let deviation = self.variance.sqrt();
-        let skewness = if deviation > 0.0 { self.third / (self.variance * deviation) } else { 0.0 };
+        let mut skewness = if deviation > 0.0 { self.third / (self.variance * deviation) } else { 0.0 };
+        if z <= 0.0 && skewness > 0.0 {
+            skewness = skewness.min(2.0 * deviation / self.mean);
+        }
         if skewness < 1e-4 {
             return self.mean + z * deviation;
         }

@@ -1,7 +1,7 @@
 //! The command line of the measurements.
 
 use clap::{Parser, Subcommand};
-use loadtest::{bench, device, gpu_check, log};
+use loadtest::{bench, device, gpu_check, log, monitoring};
 use std::process::ExitCode;
 
 /// Measures cxr-service.
@@ -23,6 +23,9 @@ enum Command {
     Device(device::Args),
     /// Benchmarks the audit log verifier on a large export.
     Log(log::Args),
+    /// Simulates the statistics of monitoring.
+    #[command(subcommand)]
+    Monitoring(monitoring::Command),
     /// Runs the acceptance check of a GPU host: trains, exports, serves and measures there.
     GpuCheck(gpu_check::Args),
 }
@@ -34,6 +37,7 @@ fn main() -> anyhow::Result<ExitCode> {
         Command::Limit(args) => bench::serve_limit(&args),
         Command::Device(args) => device::run(&args),
         Command::Log(args) => log::run(&args),
+        Command::Monitoring(command) => monitoring::run(&command),
         Command::GpuCheck(args) => gpu_check::run(&args),
     }
 }

@@ -8,4 +8,5 @@ pub mod device;
 mod generator;
 pub mod gpu_check;
 pub mod log;
+pub mod monitoring;
 mod terminal;

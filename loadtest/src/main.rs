@@ -23,11 +23,11 @@ enum Command {
     Device(device::Args),
     /// Benchmarks the audit log verifier on a large export.
     Log(log::Args),
-    /// Simulates the statistics of monitoring.
-    #[command(subcommand)]
-    Monitoring(monitoring::Command),
     /// Runs the acceptance check of a GPU host: trains, exports, serves and measures there.
     GpuCheck(gpu_check::Args),
+    /// Measures the statistics of monitoring on real or synthetic images.
+    #[command(subcommand)]
+    Monitoring(monitoring::Study),
 }
 
 fn main() -> anyhow::Result<ExitCode> {
@@ -37,7 +37,7 @@ fn main() -> anyhow::Result<ExitCode> {
         Command::Limit(args) => bench::serve_limit(&args),
         Command::Device(args) => device::run(&args),
         Command::Log(args) => log::run(&args),
-        Command::Monitoring(command) => monitoring::run(&command),
         Command::GpuCheck(args) => gpu_check::run(&args),
+        Command::Monitoring(study) => monitoring::run(&study),
     }
 }

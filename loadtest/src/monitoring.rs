@@ -1,19 +1,23 @@
-//! `monitoring`: simulations of the statistics that monitoring and reports rest on.
+//! Studies of the statistics that monitoring and reports rest on.
 
+mod drift;
 mod ece;
 
-use clap::Subcommand;
+use anyhow::Result;
 use std::process::ExitCode;
 
-/// The simulations.
-#[derive(Debug, Subcommand)]
-pub enum Command {
+#[derive(Debug, clap::Subcommand)]
+pub enum Study {
+    /// False alarms and delays of the detectors of drift.
+    Drift(drift::Args),
     /// Measures how often intervals of the calibration error contain the truth.
     EceCoverage(ece::Args),
 }
 
-pub fn run(command: &Command) -> anyhow::Result<ExitCode> {
-    match command {
-        Command::EceCoverage(args) => ece::run(args),
+/// Runs a study and prints its tables.
+pub fn run(study: &Study) -> Result<ExitCode> {
+    match study {
+        Study::Drift(args) => drift::run(args),
+        Study::EceCoverage(args) => ece::run(args),
     }
 }

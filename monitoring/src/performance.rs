@@ -52,3 +52,6 @@ impl Scored {
         self.probability >= self.threshold
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,6 +2,7 @@
 
 mod drift;
 mod ece;
+mod performance;
 
 use anyhow::Result;
 use std::process::ExitCode;
@@ -12,6 +13,8 @@ pub enum Study {
     Drift(drift::Args),
     /// Measures how often intervals of the calibration error contain the truth.
     EceCoverage(ece::Args),
+    /// Estimates without labels beside NannyML's, and the detectors with labels.
+    Performance(performance::Args),
 }
 
 /// Runs a study and prints its tables.
@@ -19,5 +22,6 @@ pub fn run(study: &Study) -> Result<ExitCode> {
     match study {
         Study::Drift(args) => drift::run(args),
         Study::EceCoverage(args) => ece::run(args),
+        Study::Performance(args) => performance::run(args),
     }
 }

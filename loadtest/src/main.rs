@@ -1,7 +1,7 @@
 //! The command line of the measurements.
 
 use clap::{Parser, Subcommand};
-use loadtest::{bench, device, gpu_check, log};
+use loadtest::{bench, device, gpu_check, log, monitoring};
 use std::process::ExitCode;
 
 /// Measures cxr-service.
@@ -25,6 +25,9 @@ enum Command {
     Log(log::Args),
     /// Runs the acceptance check of a GPU host: trains, exports, serves and measures there.
     GpuCheck(gpu_check::Args),
+    /// Measures the statistics of monitoring on real or synthetic images.
+    #[command(subcommand)]
+    Monitoring(monitoring::Study),
 }
 
 fn main() -> anyhow::Result<ExitCode> {
@@ -35,5 +38,6 @@ fn main() -> anyhow::Result<ExitCode> {
         Command::Device(args) => device::run(&args),
         Command::Log(args) => log::run(&args),
         Command::GpuCheck(args) => gpu_check::run(&args),
+        Command::Monitoring(study) => monitoring::run(&study),
     }
 }

@@ -75,3 +75,6 @@ impl CalibrationDetector {
 fn nearest(odds: f64, alternative: f64) -> f64 {
     alternative.clamp(odds / TOLERATED, odds * TOLERATED)
 }
+
+#[cfg(test)]
+mod tests;

@@ -28,9 +28,9 @@ impl Scale {
                 "entropy_bits" => linear(0.0, 8.0),
                 "pattern_entropy_bits" => linear(0.0, 4.0),
                 "aspect_ratio" => linear(0.0, 4.0),
-                "megapixels" | "letters" => root(64.0),
-                "black_fraction" | "white_fraction" | "edge_strength" | "border" => root(1.0),
-                "blockiness" => root(16.0),
+                "megapixels" => root(64.0),
+                "black_fraction" | "white_fraction" | "edge_strength" | "border" | "letters"
+                | "blockiness" => root(1.0),
                 "gradient_energy" | "laplacian_variance" => root(4.0),
                 _ => linear(0.0, 1.0),
             },

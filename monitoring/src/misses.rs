@@ -112,3 +112,6 @@ pub(crate) fn weight(label: &LabelledObservation, is_complete: bool) -> Option<f
     let pi = if is_complete { 1.0 } else { label.inclusion_probability? };
     (is_usable && pi > 0.0 && pi <= 1.0).then_some(1.0 / pi)
 }
+
+#[cfg(test)]
+mod tests;

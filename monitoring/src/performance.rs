@@ -1,11 +1,18 @@
 //! Performance: estimated without labels, realised with them, and the sample that makes selective labels usable.
 
+mod auc;
+mod cbpe;
 pub mod cohort;
 pub mod estimate;
 pub mod gates;
 pub mod guard;
+mod interval;
 pub mod labelled;
+mod logistic;
+mod recalibration;
+mod reweight;
 pub mod sample;
+mod selective;
 
 use crate::observation::{Observation, Score};
 
@@ -45,3 +52,6 @@ impl Scored {
         self.probability >= self.threshold
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,7 @@
 //! What is monitored, in groups.
 
 use crate::observation::Observation;
+use cxr::statistics::ImageStatistics;
 use serde::{Deserialize, Serialize};
 
 /// Quantities that one detector of alarms watches together.
@@ -33,31 +34,11 @@ impl Group {
     }
 }
 
-/// Number of image statistics.
-pub const N_INPUTS: usize = 18;
+/// Names of the image statistics in rows. Rows of version 1 have the first eleven.
+pub const INPUTS: [&str; N_INPUTS] = ImageStatistics::NAMES;
 
-/// Names of the image statistics in rows (`cxr::statistics`, version 2).
-pub const INPUTS: [&str; N_INPUTS] = [
-    "mean",
-    "standard_deviation",
-    "p01",
-    "p50",
-    "p99",
-    "entropy_bits",
-    "black_fraction",
-    "white_fraction",
-    "edge_strength",
-    "aspect_ratio",
-    "megapixels",
-    // Since version 2.
-    "border",
-    "letters",
-    "blockiness",
-    "gradient_energy",
-    "laplacian_variance",
-    "homogeneity",
-    "pattern_entropy_bits",
-];
+/// Number of image statistics.
+pub const N_INPUTS: usize = ImageStatistics::NAMES.len();
 
 /// Most coordinates of an embedding that are monitored.
 pub const MAX_COORDINATES: usize = 32;

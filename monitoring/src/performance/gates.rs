@@ -12,3 +12,7 @@ pub const AUC_PER_CLASS: u64 = 30;
 pub const RECALIBRATION_PER_CLASS: u64 = 50;
 /// Local labels of each class before images are weighted by their embedding.
 pub const REWEIGHTING_PER_CLASS: u64 = 200;
+/// Share of the images with a label from which on labels are not selected.
+pub const COMPLETE: f64 = 0.95;
+/// Labels of drawn negatives before misses are counted.
+pub const DRAWN_NEGATIVES: u64 = 30;

@@ -14,6 +14,7 @@ mod labels;
 mod last_failure;
 mod lease;
 mod model_state;
+pub mod monitoring;
 mod monitoring_results;
 mod months;
 mod operations;

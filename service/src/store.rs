@@ -41,7 +41,7 @@ pub use lease::{Contender, Lease, LeaseName};
 pub use model_state::StoredState;
 pub use monitoring_results::StoredResults;
 pub use months::{DropOutcome, Month};
-pub use operations::{Operator, StoredOperation};
+pub use operations::{Operator, Reason, StoredOperation};
 pub use pool::PoolState;
 pub use predictions::{Filter, Page};
 pub use reads::Read;

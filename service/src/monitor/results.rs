@@ -14,9 +14,7 @@ use monitoring::performance::estimate::{Basis, Known, estimate};
 use monitoring::performance::guard::Guard;
 use monitoring::performance::{Scored, labelled};
 use monitoring::quantity::Group;
-use monitoring::snapshot::{
-    BaselineReport, DetectorReport, EstimateReport, EstimateStatus, Snapshot, StreamReport,
-};
+use monitoring::snapshot::{BaselineReport, DetectorReport, EstimateReport, Snapshot, StreamReport};
 use monitoring::stream::Stream;
 use std::collections::BTreeMap;
 
@@ -112,17 +110,17 @@ impl Figures<'_> {
     }
 
     fn estimate(&self) -> EstimateReport {
-        let Some((_, baseline)) = self.state.baseline() else {
-            return withheld("no approved baseline");
-        };
-        let Some(guard) = guard(baseline) else { return withheld("the baseline has no ood_score") };
+        let baseline = self.state.baseline().map(|(_, baseline)| baseline);
+        let guard = baseline.and_then(|baseline| guard(baseline));
+        // The bundle's own rate is not at hand: the baseline's is what its probabilities were used at.
+        let base_rate = baseline.and_then(|baseline| baseline.prevalence).map_or(0.5, |share| share.mean);
         let stream = self.state.stream();
         let rows = self.work.recent.rows.iter().filter(|row| !row.is_repeat && belongs(row, stream));
         let images: Vec<Scored> = rows.filter_map(Scored::of).collect();
         let local: Vec<Known> = self.labels().iter().filter_map(known).collect();
         let in_alarm = |group: &Group| self.state.drift().is_some_and(|drift| drift.is_in_alarm(*group));
         let in_alarm: Vec<Group> = OF_MODEL.into_iter().filter(in_alarm).collect();
-        estimate(&images, &Basis { bundle: &[], local: &local, in_alarm: &in_alarm, guard })
+        estimate(&images, &Basis { bundle: &[], base_rate, local: &local, in_alarm: &in_alarm, guard })
     }
 }
 
@@ -136,15 +134,4 @@ fn known(label: &LabelledObservation) -> Option<Known> {
 fn guard(baseline: &Baseline) -> Option<Guard> {
     let (cut, share) = baseline.ood?;
     Some(Guard::new(cut, (share * baseline.n_used as f64).round() as u64, baseline.n_used))
-}
-
-fn withheld(reason: &str) -> EstimateReport {
-    EstimateReport {
-        status: EstimateStatus::Withheld,
-        reason: Some(reason.to_owned()),
-        method: "cbpe".to_owned(),
-        figures: BTreeMap::new(),
-        worst_case: BTreeMap::new(),
-        n: 0,
-    }
 }

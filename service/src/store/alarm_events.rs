@@ -1,6 +1,6 @@
 //! The table `monitoring_alarm_events`: what operators did about an alarm. Each event happens once.
 
-use super::operations::Operator;
+use super::operations::{Operator, Reason};
 use super::session::Session;
 use super::{AnnotationWriter, Reader, StoreError, write};
 use serde_json::json;
@@ -101,7 +101,7 @@ impl AnnotationWriter {
         &self,
         alarm: Uuid,
         action: AlarmAction,
-        reason: &str,
+        reason: &Reason,
         operator: &Operator,
     ) -> Result<AlarmOutcome, StoreError> {
         let (event, logged_as) = action.names();
@@ -110,10 +110,10 @@ impl AnnotationWriter {
             .bind(alarm)
             .bind(event)
             .bind(&operator.actor)
-            .bind(reason)
+            .bind(reason.text())
             .bind(&operator.request_id)
             .bind(logged_as)
-            .bind(json!({ "alarm_id": alarm, "reason": reason }));
+            .bind(json!({ "alarm_id": alarm, "reason": reason.text() }));
         self.0
             .run(async |session| {
                 if let Some(first) = find(session, alarm, event).await? {

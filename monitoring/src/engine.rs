@@ -6,6 +6,8 @@ mod effects;
 mod labels;
 mod settings;
 mod state;
+#[cfg(test)]
+mod tests;
 
 mod windows;
 

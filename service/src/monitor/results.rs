@@ -10,7 +10,7 @@ use monitoring::baseline::Baseline;
 use monitoring::engine::{StreamId, StreamState, belongs};
 use monitoring::observation::LabelledObservation;
 use monitoring::performance::cohort::label_report;
-use monitoring::performance::estimate::{Basis, Known, estimate};
+use monitoring::performance::estimate::{Basis, estimate};
 use monitoring::performance::guard::Guard;
 use monitoring::performance::{Scored, labelled};
 use monitoring::quantity::Group;
@@ -117,18 +117,12 @@ impl Figures<'_> {
         let stream = self.state.stream();
         let rows = self.work.recent.rows.iter().filter(|row| !row.is_repeat && belongs(row, stream));
         let images: Vec<Scored> = rows.filter_map(Scored::of).collect();
-        let local: Vec<Known> = self.labels().iter().filter_map(known).collect();
+        let local = self.cohorts.map(|cohorts| cohorts.of(self.id, self.work).known(&self.labels()));
+        let local = local.unwrap_or_default();
         let in_alarm = |group: &Group| self.state.drift().is_some_and(|drift| drift.is_in_alarm(*group));
         let in_alarm: Vec<Group> = OF_MODEL.into_iter().filter(in_alarm).collect();
         estimate(&images, &Basis { bundle: &[], base_rate, local: &local, in_alarm: &in_alarm, guard })
     }
-}
-
-/// A first label that was sought by design, with its weight.
-fn known(label: &LabelledObservation) -> Option<Known> {
-    let inclusion_probability = label.inclusion_probability.filter(|_| !label.is_correction)?;
-    let scored = Scored::new(&label.score, label.patient_day)?;
-    Some(Known { scored, positive: label.positive, weight: 1.0 / inclusion_probability })
 }
 
 fn guard(baseline: &Baseline) -> Option<Guard> {

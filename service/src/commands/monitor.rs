@@ -6,6 +6,8 @@ mod replay;
 mod status;
 
 use crate::config::Sources;
+use crate::store::Reason;
+use anyhow::Context;
 use clap::{Args, Subcommand};
 use std::process::ExitCode;
 use time::OffsetDateTime;
@@ -150,7 +152,6 @@ fn named(stream: &monitoring::stream::Stream) -> String {
     format!("{} {} {model}", stream.site, stream.slice)
 }
 
-fn ensure_reason(reason: &str) -> anyhow::Result<()> {
-    anyhow::ensure!(!reason.trim().is_empty(), "--reason: empty; say why, without naming patients");
-    Ok(())
+fn reason(text: &str) -> anyhow::Result<Reason> {
+    Reason::parse(text).with_context(|| format!("--reason: {}", Reason::RULE))
 }

@@ -1,6 +1,6 @@
 //! `monitor alarms`.
 
-use super::{AlarmsCommand, ensure_reason, moment, named};
+use super::{AlarmsCommand, moment, named};
 use crate::config::{self, Sources};
 use crate::stdout;
 use crate::store::monitoring::StoredAlarm;
@@ -22,8 +22,8 @@ pub(super) async fn run(sources: &Sources, command: AlarmsCommand) -> anyhow::Re
 }
 
 async fn act(store: &Store, id: Uuid, action: AlarmAction, reason: &str) -> anyhow::Result<()> {
-    ensure_reason(reason)?;
-    match store.annotations.act_on_alarm(id, action, reason, &Operator::command()).await? {
+    let reason = super::reason(reason)?;
+    match store.annotations.act_on_alarm(id, action, &reason, &Operator::command()).await? {
         AlarmOutcome::Done(event) => {
             stdout::print(format_args!("alarm {id} {} by {}", event.event, event.actor))
         }

@@ -1,6 +1,6 @@
 //! `monitor baseline` and `monitor simulate`.
 
-use super::{RangeArgs, ensure_reason, moment, named};
+use super::{RangeArgs, moment, named};
 use crate::config::{self, Sources};
 use crate::stdout;
 use crate::store::monitoring::{NewBaseline, StoredStream};
@@ -133,13 +133,13 @@ fn print(simulation: &Simulation) {
 
 #[tokio::main]
 pub(super) async fn approve(sources: &Sources, id: Uuid, reason: &str) -> anyhow::Result<ExitCode> {
-    ensure_reason(reason)?;
+    let reason = super::reason(reason)?;
     let (database, _) = config::load_database(sources)?;
     let store = Store::new(&database)?;
     let content = store.reader.baseline_content(id).await?;
     let content = content.with_context(|| format!("no baseline {id}; monitor baseline list prints them"))?;
     Baseline::decode(&content).with_context(|| format!("baseline {id} is damaged"))?;
-    if store.annotations.approve_baseline(id, &Operator::command(), reason).await? {
+    if store.annotations.approve_baseline(id, &Operator::command(), &reason).await? {
         stdout::print(format_args!("approved baseline {id}: it is used from the next image on"));
     } else {
         stdout::print(format_args!("baseline {id} was approved before"));

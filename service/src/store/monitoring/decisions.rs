@@ -1,7 +1,7 @@
 //! Decisions: what operators and the configuration change in the course of the detectors, in their order.
 
 use crate::store::session::Session;
-use crate::store::{AnnotationWriter, Lease, Operator, Reader, StoreError};
+use crate::store::{AnnotationWriter, Lease, Operator, Reader, Reason, StoreError};
 use serde_json::Value;
 use sqlx::postgres::PgRow;
 use sqlx::{FromRow, Row};
@@ -112,14 +112,14 @@ impl AnnotationWriter {
         &self,
         baseline: Uuid,
         by: &Operator,
-        reason: &str,
+        reason: &Reason,
     ) -> Result<bool, StoreError> {
         let made = "INSERT INTO monitoring_approvals (baseline_id, actor, reason) VALUES ($2, coalesce($6, 'database:' || current_user), $7)
             ON CONFLICT DO NOTHING RETURNING 1";
         let query = decide("monitoring_approvals", made);
         let subject = (Some(baseline), None);
         self.0
-            .run(async |session| decided(session, &query, "approved", subject, by, Some(reason)).await)
+            .run(async |session| decided(session, &query, "approved", subject, by, Some(reason.text())).await)
             .await
     }
 }

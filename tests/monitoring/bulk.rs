@@ -37,7 +37,7 @@ pub(crate) fn insert(url: &str, bulk: &Bulk<'_>) {
             input_bytes, view, format, width, height, significant_bits, colour, statistics_version, image_statistics, model_name,
             model_version, bundle_digest, variant, execution, policy_digest, logit, probability, confidence, threshold, decision,
             review_required, decision_reason, ood_score, embedding_coordinates, cam, cam_width, cam_height, timings)
-        SELECT id, 'bulk', at, 'bulk', 'main', sha256(int8send(leaf / 2)), 5, CASE WHEN no THEN 'rejected' ELSE 'predicted' END,
+        SELECT id, 'bulk', at, 'bulk', 'main', sha256(int8send(leaf / 2)), 4, CASE WHEN no THEN 'rejected' ELSE 'predicted' END,
             CASE WHEN no THEN 'blank' END, sha256(int8send(leaf)), 1000, CASE leaf % 2 WHEN 0 THEN 'PA' ELSE 'AP' END,
             'jpeg', 100, 100, 8, 'grey', 1,
             jsonb_build_object('mean', r, 'standard_deviation', r / 4, 'p01', r / 10, 'p50', r, 'p99', (1 + r) / 2,

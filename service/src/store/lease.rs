@@ -43,8 +43,13 @@ pub struct Lease {
 
 impl Store {
     pub async fn contender(&self, name: LeaseName) -> Result<Contender, StoreError> {
-        let settings = ["idle_session_timeout", "idle_in_transaction_session_timeout"];
-        let session = self.connect_directly(&settings.map(|name| (name, MAX_SILENCE.to_owned()))).await?;
+        // Compiling a plan over the months (JIT) takes seconds, and a step of monitoring milliseconds.
+        let settings = [
+            ("idle_session_timeout", MAX_SILENCE),
+            ("idle_in_transaction_session_timeout", MAX_SILENCE),
+            ("jit", "off"),
+        ];
+        let session = self.connect_directly(&settings.map(|(name, value)| (name, value.to_owned()))).await?;
         Ok(Contender { name, session, timeout: self.timeout })
     }
 }

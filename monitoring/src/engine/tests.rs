@@ -137,11 +137,10 @@ fn an_engine_that_is_resumed_at_any_leaf_gives_the_same_bits() {
     let (states, given) = run(&rows, &[]);
     let found: BTreeSet<&str> = given.alarms.iter().map(|alarm| alarm.detector).collect();
     assert!(found.is_superset(&["inputs", "score", "misses"].into()), "{found:?}");
-    assert!(
-        given.alarms.iter().all(|alarm| alarm.detector == "misses" || alarm.leaf >= 3000),
-        "{:?}",
-        given.alarms
-    );
+    // The labels contradict every answer, from the first one on.
+    let of_labels = |detector| ["misses", "calibration"].contains(&detector);
+    let early = given.alarms.iter().find(|alarm| !of_labels(alarm.detector) && alarm.leaf < 3000);
+    assert!(early.is_none(), "{early:?}");
     assert!(given.samples.len() > 100);
     let mut random = ChaCha8Rng::seed_from_u64(11);
     for _ in 0..3 {

@@ -29,12 +29,16 @@ pub(super) async fn compute(
 ) -> Result<Snapshot, MonitorError> {
     let approvals = lease.approvals().await?;
     let cohorts = Cohorts::load(lease, work, config.label_delay_days.get()).await?;
-    let streams = (0..).zip(work.engine().streams());
-    let report = |(id, state)| Figures { id, state, work, cohorts: cohorts.as_ref() }.report(&approvals);
+    let mut streams = Vec::new();
+    for (id, state) in (0..).zip(work.engine().streams()) {
+        streams.push(Figures { id, state, work, cohorts: cohorts.as_ref() }.report(&approvals));
+        // Intervals of many images take a second.
+        lease.renew().await?;
+    }
     Ok(Snapshot {
         next_leaf: work.cursor().next_leaf,
         newest_row_at: work.cursor().newest_row_at,
-        streams: streams.map(report).collect(),
+        streams,
         n_streams_pooled: work.engine().n_pooled(),
         alarms: lease.open_alarms().await?.into_iter().map(|stored| stored.alarm).collect(),
     })

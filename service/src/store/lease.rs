@@ -74,11 +74,16 @@ impl Lease {
         worked.await.map_err(|_| StoreError::Timeout)?.map_err(E::into)
     }
 
+    /// Shows that the holder is alive, during work without statements.
+    pub async fn renew(&mut self) -> Result<(), StoreError> {
+        self.run(async |session| sqlx::query("SELECT 1").fetch_one(session).await).await.map(drop)
+    }
+
     /// Waits and renews the lease meanwhile.
     pub async fn sleep(&mut self, mut duration: Duration) -> Result<(), StoreError> {
         while let Some(rest) = duration.checked_sub(RENEW_EVERY) {
             tokio::time::sleep(RENEW_EVERY).await;
-            self.run(async |session| sqlx::query("SELECT 1").fetch_one(session).await).await?;
+            self.renew().await?;
             duration = rest;
         }
         tokio::time::sleep(duration).await;

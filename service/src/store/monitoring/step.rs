@@ -226,30 +226,35 @@ async fn states(
     write::exactly(connection, states.len() as u64, "monitoring_detectors", store).await
 }
 
+/// Rows that came after their window was closed make another revision.
+const INSERT_WINDOWS: &str = "
+INSERT INTO monitoring_windows (stream_id, span, starts, revision, first_leaf, last_leaf, n_rows, counts, content, next_leaf)
+SELECT stream, span, starts, coalesce((SELECT max(revision) + 1 FROM monitoring_windows AS stored
+        WHERE stored.stream_id = stream AND stored.span = closed.span AND stored.starts = closed.starts), 0)
+    + row_number() OVER (PARTITION BY stream, span, starts ORDER BY place)::integer - 1,
+    first_leaf, last_leaf, n_rows, counts, content, $9
+FROM unnest($1::integer[], $2::text[], $3::timestamptz[], $4::bigint[], $5::bigint[], $6::bigint[], $7::jsonb[], $8::bytea[])
+    WITH ORDINALITY AS closed (stream, span, starts, first_leaf, last_leaf, n_rows, counts, content, place)";
+
 async fn windows(
     connection: &mut PgConnection,
     windows: &[NewWindow],
     next_leaf: u64,
 ) -> Result<(), StoreError> {
-    for window in windows {
-        // Rows that came after their window was closed make another revision.
-        let insert = sqlx::query(
-            "INSERT INTO monitoring_windows (stream_id, span, starts, revision, first_leaf, last_leaf, n_rows, counts, content, next_leaf)
-             SELECT $1, $2, $3, coalesce(max(revision) + 1, 0), $4, $5, $6, $7, $8, $9 FROM monitoring_windows
-             WHERE stream_id = $1 AND span = $2 AND starts = $3",
-        )
-        .bind(window.stream as i32)
-        .bind(window.span)
-        .bind(window.starts)
-        .bind(window.first_leaf as i64)
-        .bind(window.last_leaf as i64)
-        .bind(window.n_rows as i64)
-        .bind(&window.counts)
-        .bind(&window.content)
-        .bind(next_leaf as i64);
-        write::exactly(&mut *connection, 1, "monitoring_windows", insert).await?;
+    if windows.is_empty() {
+        return Ok(());
     }
-    Ok(())
+    let insert = sqlx::query(INSERT_WINDOWS)
+        .bind(windows.iter().map(|window| window.stream as i32).collect::<Vec<_>>())
+        .bind(windows.iter().map(|window| window.span).collect::<Vec<_>>())
+        .bind(windows.iter().map(|window| window.starts).collect::<Vec<_>>())
+        .bind(windows.iter().map(|window| window.first_leaf as i64).collect::<Vec<_>>())
+        .bind(windows.iter().map(|window| window.last_leaf as i64).collect::<Vec<_>>())
+        .bind(windows.iter().map(|window| window.n_rows as i64).collect::<Vec<_>>())
+        .bind(windows.iter().map(|window| window.counts.clone()).collect::<Vec<_>>())
+        .bind(windows.iter().map(|window| window.content.as_slice()).collect::<Vec<_>>())
+        .bind(next_leaf as i64);
+    write::exactly(connection, windows.len() as u64, "monitoring_windows", insert).await
 }
 
 async fn alarms(connection: &mut PgConnection, alarms: &[NewAlarm]) -> Result<(), StoreError> {

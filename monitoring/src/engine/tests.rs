@@ -77,7 +77,7 @@ fn baseline(stream: &Stream, rows: &[Observation]) -> Arc<Baseline> {
     let mut baseline = Baseline::propose(stream, &own, &options).unwrap();
     for setting in &mut baseline.settings {
         setting.is_armed = true;
-        setting.threshold = 300.0;
+        setting.threshold = 100_000.0;
     }
     Arc::new(baseline)
 }

@@ -8,14 +8,15 @@
 #   schemathesis   Schemathesis, for tests/api/schemathesis.rs; prints the program schemathesis
 #   mlflow         an MLflow server, for the tests of tracking (1 GB)
 #   service-peer   FastAPI and ONNX Runtime, for loadtest/peer (140 MB to download; CPython 3.11)
+#   monitoring-peer   NannyML, for `cxr-loadtest monitoring performance` (CPython 3.11)
 #   peer           PyTorch 2.11.0 without CUDA, for trainer/peer/train.py (610 MB to download, 2 GB installed; CPython 3.11)
 #
 # They lie in ${CXR_CACHE:-~/.cache/cxr}/NAME-HASH.
 set -euo pipefail
-usage() { sed -n '2,13s/^# \{0,1\}//p' "$0"; }
+usage() { sed -n '2,14s/^# \{0,1\}//p' "$0"; }
 name=${1:-}
 case $name in
-  reference|mlflow|service-peer|peer) program=python ;;
+  reference|mlflow|service-peer|monitoring-peer|peer) program=python ;;
   schemathesis) program=schemathesis ;;
   -h|--help) usage; exit 0 ;;
   *) usage >&2; exit 2 ;;

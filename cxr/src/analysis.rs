@@ -12,4 +12,3 @@ pub mod prior_shift;
 pub mod scoring;
 pub mod similarity;
 pub mod summary;
-pub mod texture;

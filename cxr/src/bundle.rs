@@ -5,7 +5,7 @@ mod manifest;
 mod signature;
 
 pub use manifest::{
-    Evaluation, FileDigest, FoldEvaluation, Golden, Manifest, Measured, ModelContract, Provenance,
+    EceKind, Evaluation, FileDigest, FoldEvaluation, Golden, Manifest, Measured, ModelContract, Provenance,
     TensorSpec, Variant,
 };
 pub use signature::{BundleSignature, Trust, key_id, sign};

@@ -52,7 +52,7 @@ fn count(samples: &[u16], n_bins: usize) -> Vec<u64> {
     counts
 }
 
-fn count_bytes(samples: &[u8]) -> [u64; 256] {
+pub(crate) fn count_bytes(samples: &[u8]) -> [u64; 256] {
     let mut tables = [[0u32; 256]; N_TABLES];
     let (groups, rest) = samples.as_chunks::<N_TABLES>();
     for group in groups {

@@ -118,8 +118,7 @@ pub fn preprocess_with(
     let geometry = Geometry::new((image.width(), image.height()), (spec.width, spec.height), spec.resize);
     let pixels = resize::resize(&image.samples, &window, &geometry, &mut workspace.resize);
     let histogram = window.histogram(accepted);
-    let size = (image.width(), image.height());
-    let statistics = ImageStatistics::new(&histogram, size, &pixels, spec.width);
+    let statistics = ImageStatistics::new(&histogram, image, &pixels, spec.width);
     let pixels = finish(pixels, spec);
     ModelInput { pixels, geometry, statistics }
 }

@@ -1,11 +1,19 @@
 //! Image statistics for drift monitoring. [`VERSION`] identifies their definition.
 
+mod blockiness;
+pub(crate) mod border;
+pub(crate) mod letters;
+mod texture;
+
+use crate::image::DecodedImage;
 use serde::{Deserialize, Serialize};
+use texture::Texture;
 
 /// Raised when the definition of a statistic changes; stored with the values in every audit row.
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;
 
-/// Statistics of an accepted image. Levels are windowed brightness, 0 black to 1 white.
+/// Statistics of an accepted image. Levels are windowed brightness, 0 black to 1 white. Rows of version 1 have
+/// the first eleven.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ImageStatistics {
@@ -27,11 +35,30 @@ pub struct ImageStatistics {
     pub aspect_ratio: f64,
     /// Width times height, in millions.
     pub megapixels: f64,
+    /// Widest black or white margin, as a share of the side perpendicular to it, at the model's size.
+    pub border: f64,
+    /// Strength of letter-like marks in the outer part of the image, at the model's size: mean excess of a
+    /// pixel's level over that around it.
+    pub letters: f64,
+    /// Strength of a JPEG file's 8 x 8 grid at the image's own size: `(b - i) / (b + i)` of the mean absolute
+    /// differences of neighbours across the blocks' borders and inside the blocks.
+    pub blockiness: f64,
+    /// Mean squared Sobel gradient over white squared (Tenengrad, Krotkov 1988), at the model's size.
+    pub gradient_energy: f64,
+    /// Variance of the four-neighbour Laplacian over white squared (Pech-Pacheco et al. 2000), at the model's
+    /// size.
+    pub laplacian_variance: f64,
+    /// Inverse difference moment of the grey-level co-occurrence of horizontal and vertical neighbours at 64
+    /// levels (Haralick et al. 1973), at the model's size: 1 for a flat image.
+    pub homogeneity: f64,
+    /// Entropy in bits of rotation-invariant uniform local binary patterns, 8 neighbours at radius 1, ten
+    /// patterns (Ojala et al. 2002), at the model's size.
+    pub pattern_entropy_bits: f64,
 }
 
 impl ImageStatistics {
     /// Names in the order of [`values`](Self::values).
-    pub const NAMES: [&'static str; 11] = [
+    pub const NAMES: [&'static str; 18] = [
         "mean",
         "standard_deviation",
         "p01",
@@ -43,10 +70,17 @@ impl ImageStatistics {
         "edge_strength",
         "aspect_ratio",
         "megapixels",
+        "border",
+        "letters",
+        "blockiness",
+        "gradient_energy",
+        "laplacian_variance",
+        "homogeneity",
+        "pattern_entropy_bits",
     ];
 
     /// The values, in the order of [`NAMES`](Self::NAMES).
-    pub const fn values(&self) -> [f64; 11] {
+    pub const fn values(&self) -> [f64; 18] {
         [
             self.mean,
             self.standard_deviation,
@@ -59,17 +93,27 @@ impl ImageStatistics {
             self.edge_strength,
             self.aspect_ratio,
             self.megapixels,
+            self.border,
+            self.letters,
+            self.blockiness,
+            self.gradient_energy,
+            self.laplacian_variance,
+            self.homogeneity,
+            self.pattern_entropy_bits,
         ]
     }
 
-    /// `histogram` counts the windowed levels, `size` is the original's, `model_pixels` is the image at the
-    /// model's size before CLAHE.
+    /// `histogram` counts the windowed levels, `image` is the original, `model_pixels` is the image at the
+    /// model's size before it is stored as JPEG and before CLAHE.
     pub(crate) fn new(
         histogram: &[u64; 256],
-        size: (u32, u32),
+        image: &DecodedImage,
         model_pixels: &[u8],
         model_width: u32,
     ) -> Self {
+        let (width, height) = (f64::from(image.width()), f64::from(image.height()));
+        let columns = model_width as usize;
+        let texture = Texture::of(model_pixels, columns);
         let n: u64 = histogram.iter().sum();
         let share = |count: u64| count as f64 / n as f64;
         let level = |bin: usize| bin as f64 / 255.0;
@@ -100,9 +144,16 @@ impl ImageStatistics {
             entropy_bits: entropy,
             black_fraction: share(histogram[0]),
             white_fraction: share(histogram[255]),
-            edge_strength: edge_strength(model_pixels, model_width as usize),
-            aspect_ratio: f64::from(size.0) / f64::from(size.1),
-            megapixels: f64::from(size.0) * f64::from(size.1) / 1e6,
+            edge_strength: edge_strength(model_pixels, columns),
+            aspect_ratio: width / height,
+            megapixels: width * height / 1e6,
+            border: border::black(model_pixels, columns).max(border::white(model_pixels, columns)),
+            letters: letters::strength(model_pixels, columns),
+            blockiness: blockiness::blockiness(image),
+            gradient_energy: texture.gradient_energy,
+            laplacian_variance: texture.laplacian_variance,
+            homogeneity: texture.homogeneity,
+            pattern_entropy_bits: texture.pattern_entropy_bits,
         }
     }
 }

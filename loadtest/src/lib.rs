@@ -1,5 +1,5 @@
 //! Measurements: the service against the FastAPI peer and the limit of the host, one execution provider, the
-//! audit log verifier, and the acceptance check of a GPU host.
+//! audit log verifier, the statistics of monitoring, and the acceptance check of a GPU host.
 //!
 //! Hospitals do not run any of this.
 
@@ -8,5 +8,6 @@ pub mod device;
 mod generator;
 pub mod gpu_check;
 pub mod log;
+pub mod monitoring;
 mod terminal;
 pub mod watch;

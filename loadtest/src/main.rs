@@ -1,7 +1,7 @@
 //! The command line of the measurements.
 
 use clap::{Parser, Subcommand};
-use loadtest::{bench, device, gpu_check, log, watch};
+use loadtest::{bench, device, gpu_check, log, monitoring, watch};
 use std::process::ExitCode;
 
 /// Measures cxr-service.
@@ -27,6 +27,9 @@ enum Command {
     GpuCheck(gpu_check::Args),
     /// Shows monitoring on this machine: two replicas, Prometheus, Alertmanager, traffic and the dashboards.
     Watch(watch::Args),
+    /// Measures the statistics of monitoring on real or synthetic images.
+    #[command(subcommand)]
+    Monitoring(monitoring::Study),
 }
 
 fn main() -> anyhow::Result<ExitCode> {
@@ -38,5 +41,6 @@ fn main() -> anyhow::Result<ExitCode> {
         Command::Log(args) => log::run(&args),
         Command::GpuCheck(args) => gpu_check::run(&args),
         Command::Watch(args) => watch::run(&args),
+        Command::Monitoring(study) => monitoring::run(&study),
     }
 }

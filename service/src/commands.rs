@@ -4,6 +4,8 @@ pub mod audit;
 pub mod bundle;
 pub mod check;
 mod export;
+pub mod model_state;
+pub mod monitor;
 mod replay;
 mod subjects;
 mod verify;

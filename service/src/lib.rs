@@ -15,12 +15,15 @@ pub mod http;
 pub mod infer;
 pub mod memory;
 pub mod model;
+pub mod monitor;
+
 pub mod net;
 pub mod pipeline;
 pub mod quota;
 pub mod readiness;
 pub mod record;
 pub mod replay;
+pub mod results;
 pub mod serving;
 pub mod shadow;
 pub mod stdout;

@@ -7,6 +7,8 @@ use cxr_service::auth::mint;
 use cxr_service::commands::audit::AuditCommand;
 use cxr_service::commands::bundle::BundleCommand;
 use cxr_service::commands::check::CheckArgs;
+use cxr_service::commands::model_state::StateArgs;
+use cxr_service::commands::monitor::MonitorCommand;
 use cxr_service::config::args::ConfigArgs;
 use cxr_service::config::telemetry::{LogFormat, TelemetryConfig};
 use cxr_service::config::{self, Config, Profile, Sources};
@@ -50,6 +52,14 @@ enum Command {
     /// Inspect, verify and sign model bundles.
     #[command(subcommand)]
     Bundle(BundleCommand),
+    /// Monitoring: status, baselines, simulation, replay, alarms.
+    #[command(subcommand)]
+    Monitor(MonitorCommand),
+    /// Take the model out of service, or back, on all replicas.
+    #[command(
+        after_help = "Example: cxr-service --config-dir /etc/cxr model-state advisory --reason \"scanner 2 sends borders\""
+    )]
+    ModelState(StateArgs),
     /// Print the OpenAPI specification.
     #[command(after_help = "Example: cxr-service openapi > openapi/openapi.json")]
     Openapi,
@@ -101,7 +111,9 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Migrate => migrate(&sources),
         Command::Audit(command) => commands::audit::run(command, &sources),
         Command::Bundle(command) => commands::bundle::run(command),
+        Command::Monitor(command) => commands::monitor::run(command, &sources),
         Command::CheckConfig(args) => commands::check::run(&sources, &args),
+        Command::ModelState(args) => commands::model_state::run(&sources, &args),
         Command::DevToken { subject, scope, ttl } => {
             anyhow::ensure!(
                 sources.profile == Profile::Development,

@@ -84,7 +84,7 @@ async fn no_role_can_change_written_rows() {
 
 /// Tables and views, and what writer, auditor, monitor and backup may do there: select, insert, update,
 /// delete, truncate. One month stands for all.
-const RIGHTS: [(&str, [&str; 4]); 15] = [
+const RIGHTS: [(&str, [&str; 4]); 32] = [
     ("_sqlx_migrations", ["s", "s", "s", "s"]),
     ("audit_checkpoints", ["si", "s", "", "s"]),
     ("audit_hashes", ["si", "s", "", "s"]),
@@ -94,10 +94,27 @@ const RIGHTS: [(&str, [&str; 4]); 15] = [
     ("current_labels", ["", "s", "", "s"]),
     ("idempotency_keys", ["sid", "", "", "s"]),
     ("labels", ["si", "s", "", "s"]),
+    ("model_states", ["si", "s", "", "s"]),
+    ("monitoring_alarm_events", ["si", "s", "", "s"]),
+    ("monitoring_alarms", ["si", "s", "s", "s"]),
+    ("monitoring_approvals", ["si", "s", "", "s"]),
+    ("monitoring_baselines", ["si", "s", "", "s"]),
+    ("monitoring_cursor", ["su", "s", "s", "s"]),
+    ("monitoring_decisions", ["si", "s", "", "s"]),
+    ("monitoring_detectors", ["siu", "s", "", "s"]),
+    ("monitoring_label_rows", ["s", "s", "s", "s"]),
+    ("monitoring_labels", ["si", "s", "", "s"]),
+    ("monitoring_results", ["siu", "s", "s", "s"]),
+    ("monitoring_rows", ["s", "s", "s", "s"]),
+    ("monitoring_salt", ["", "", "", "s"]),
+    ("monitoring_streams", ["si", "s", "s", "s"]),
+    ("monitoring_windows", ["sid", "s", "s", "s"]),
+    ("operations", ["si", "s", "", "s"]),
     ("prediction_counts", ["", "s", "s", "s"]),
     ("predictions", ["i", "s", "", "s"]),
     ("predictions_months", ["s", "s", "s", "s"]),
     (MONTH, ["", "", "", "s"]),
+    ("review_samples", ["si", "s", "", "s"]),
     ("shadow_predictions", ["i", "s", "", "s"]),
     ("subjects", ["sid", "", "", "s"]),
 ];

@@ -1,7 +1,5 @@
 //! Prior shift: estimates a site's share of pneumonia without labels and corrects probabilities for it.
 
-use crate::analysis::scoring::reliability;
-
 /// Estimates a site's share of positives from calibrated probabilities of unlabelled images by expectation
 /// maximisation (Saerens, Latinne and Decaestecker 2002). `trained` is the share for which the probabilities
 /// are calibrated. Assumes that each class looks as it did in training; otherwise the estimate absorbs the
@@ -27,22 +25,10 @@ pub fn estimate_prior(probabilities: &[f64], trained: f64) -> Option<f64> {
 }
 
 /// The probability at a share of positives of `site` instead of `trained` (Bayes' rule).
-fn correct(probability: f64, trained: f64, site: f64) -> f64 {
+pub fn correct(probability: f64, trained: f64, site: f64) -> f64 {
     let positive = probability * site / trained;
     let negative = (1.0 - probability) * (1.0 - site) / (1.0 - trained);
     positive / (positive + negative)
-}
-
-/// Expected calibration error after correction by the estimated prior, and that prior.
-pub fn corrected_ece(
-    probabilities: &[f64],
-    positive: &[bool],
-    trained: f64,
-    bins: usize,
-) -> Option<(f64, f64)> {
-    let prior = estimate_prior(probabilities, trained)?;
-    let corrected: Vec<f64> = probabilities.iter().map(|p| correct(*p, trained, prior)).collect();
-    Some((reliability::ece(&reliability::bins_equal_width(&corrected, positive, bins)), prior))
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@
 //! a confusion matrix with no counts, whose ratios are all `None`.
 
 pub mod bootstrap;
+pub mod calibration_error;
 pub mod confusion;
 pub mod delong;
 pub mod log_loss;

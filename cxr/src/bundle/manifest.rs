@@ -120,10 +120,29 @@ pub struct Golden {
 #[serde(deny_unknown_fields)]
 pub struct Measured {
     pub value: f64,
-    /// 2.5th and 97.5th percentile of a bootstrap over patients.
+    /// 2.5th and 97.5th percentile of a bootstrap over patients; for `ece` see [`EceKind`].
     pub ci95: [f64; 2],
     /// Number of images: the positives for sensitivity, the negatives for specificity.
     pub n: usize,
+}
+
+/// What the field `ece` of a [`FoldEvaluation`] holds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EceKind {
+    /// Mean absolute gap of the sample over 15 bins of equal width, with a percentile interval that does not
+    /// cover where the error is small. In bundles without the field `ece_kind`.
+    #[default]
+    PlugIn,
+    /// `cxr::analysis::scoring::calibration_error`: l2 norm over bins of equal count, with an interval that
+    /// covers.
+    L2,
+}
+
+impl EceKind {
+    fn is_plug_in(&self) -> bool {
+        *self == Self::PlugIn
+    }
 }
 
 /// Figures of one fold at the bundle's operating point.
@@ -142,8 +161,10 @@ pub struct FoldEvaluation {
     pub f1: Measured,
     /// Correct calls over all images.
     pub accuracy: Measured,
-    /// Expected calibration error over 15 equal-width bins.
+    /// Expected calibration error.
     pub ece: Measured,
+    #[serde(default, skip_serializing_if = "EceKind::is_plug_in")]
+    pub ece_kind: EceKind,
     /// Brier score: mean squared error of the probability.
     pub brier: Measured,
 }

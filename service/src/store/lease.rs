@@ -20,6 +20,8 @@ pub struct LeaseName([u8; 8]);
 impl LeaseName {
     /// Extending the tree, and the clean-up that the sequencer does meanwhile.
     pub const SEQUENCER: Self = Self(*b"cxr_tree");
+    /// Reading the log for monitoring.
+    pub const MONITOR: Self = Self(*b"cxr_moni");
 
     /// The key of the advisory lock. It must not change: replicas of two releases run at the same time.
     const fn key(self) -> i64 {
@@ -41,8 +43,13 @@ pub struct Lease {
 
 impl Store {
     pub async fn contender(&self, name: LeaseName) -> Result<Contender, StoreError> {
-        let settings = ["idle_session_timeout", "idle_in_transaction_session_timeout"];
-        let session = self.connect_directly(&settings.map(|name| (name, MAX_SILENCE.to_owned()))).await?;
+        // Compiling a plan over the months (JIT) takes seconds, and a step of monitoring milliseconds.
+        let settings = [
+            ("idle_session_timeout", MAX_SILENCE),
+            ("idle_in_transaction_session_timeout", MAX_SILENCE),
+            ("jit", "off"),
+        ];
+        let session = self.connect_directly(&settings.map(|(name, value)| (name, value.to_owned()))).await?;
         Ok(Contender { name, session, timeout: self.timeout })
     }
 }
@@ -67,11 +74,16 @@ impl Lease {
         worked.await.map_err(|_| StoreError::Timeout)?.map_err(E::into)
     }
 
+    /// Shows that the holder is alive, during work without statements.
+    pub async fn renew(&mut self) -> Result<(), StoreError> {
+        self.run(async |session| sqlx::query("SELECT 1").fetch_one(session).await).await.map(drop)
+    }
+
     /// Waits and renews the lease meanwhile.
     pub async fn sleep(&mut self, mut duration: Duration) -> Result<(), StoreError> {
         while let Some(rest) = duration.checked_sub(RENEW_EVERY) {
             tokio::time::sleep(RENEW_EVERY).await;
-            self.run(async |session| sqlx::query("SELECT 1").fetch_one(session).await).await?;
+            self.renew().await?;
             duration = rest;
         }
         tokio::time::sleep(duration).await;

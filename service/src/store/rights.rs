@@ -43,6 +43,22 @@ const WRITER: &Needs = &[
     ("idempotency_keys", &["SELECT", "INSERT", "DELETE"]),
     ("subjects", &["SELECT", "INSERT", "DELETE"]),
     ("predictions_months", &["SELECT"]),
+    ("monitoring_rows", &["SELECT"]),
+    ("monitoring_label_rows", &["SELECT"]),
+    ("monitoring_cursor", &["SELECT", "UPDATE"]),
+    ("monitoring_labels", &["SELECT", "INSERT"]),
+    ("monitoring_streams", &["SELECT", "INSERT"]),
+    ("monitoring_detectors", &["SELECT", "INSERT", "UPDATE"]),
+    ("monitoring_windows", &["SELECT", "INSERT", "DELETE"]),
+    ("monitoring_baselines", &["SELECT", "INSERT"]),
+    ("monitoring_approvals", &["SELECT", "INSERT"]),
+    ("monitoring_decisions", &["SELECT", "INSERT"]),
+    ("monitoring_alarms", &["SELECT", "INSERT"]),
+    ("monitoring_alarm_events", &["SELECT", "INSERT"]),
+    ("monitoring_results", &["SELECT", "INSERT", "UPDATE"]),
+    ("review_samples", &["SELECT", "INSERT"]),
+    ("operations", &["SELECT", "INSERT"]),
+    ("model_states", &["SELECT", "INSERT"]),
 ];
 
 /// Rights that the reader needs (`cxr_auditor`).
@@ -54,6 +70,12 @@ const READER: &Needs = &[
     ("audit_hashes", &["SELECT"]),
     ("audit_checkpoints", &["SELECT"]),
     ("predictions_months", &["SELECT"]),
+    ("monitoring_cursor", &["SELECT"]),
+    ("monitoring_results", &["SELECT"]),
+    ("monitoring_streams", &["SELECT"]),
+    ("monitoring_alarm_events", &["SELECT"]),
+    ("review_samples", &["SELECT"]),
+    ("operations", &["SELECT"]),
 ];
 
 /// Rights that no user of the service may have.

@@ -20,8 +20,8 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-/// Increase it when decoding or preprocessing gives other bytes for the same recipe.
-const FORMAT: u32 = 2;
+/// Increase it when decoding or preprocessing gives other bytes or statistics for the same recipe.
+const FORMAT: u32 = 3;
 const CHUNK: usize = 1 << 20;
 
 #[derive(Debug, Serialize, Deserialize)]

@@ -17,10 +17,10 @@ use crate::fitness::Fitness;
 use crate::markdown::{self, Templates};
 use crate::measure::consistency::Consistency;
 use crate::measure::consistency::depth::DepthConsistency;
-use crate::measure::evaluate::{ECE_NOTE, named_groups, rows};
+use crate::measure::evaluate::{ece_note, named_groups, rows};
 use anyhow::Result;
 use cxr::DecisionPolicy;
-use cxr::bundle::{Manifest, Measured, Variant};
+use cxr::bundle::{Manifest, Variant};
 use minijinja::context;
 use minijinja::value::{Serde, Value};
 use serde_json::json;
@@ -85,7 +85,7 @@ impl Card<'_> {
             originals => facts.sizes_of_originals(),
             no_originals => NO_ORIGINALS,
             evaluations => Serde(self.evaluations()),
-            ece_note => ECE_NOTE,
+            ece_note => ece_note(manifest.evaluation.select.ece_kind),
             telling => Serde(eda.map(telling)),
             telling_auc => TELLING_AUC,
             cell => Serde(self.map_cell()),
@@ -162,12 +162,11 @@ pub(crate) fn intended_use(manifest: &Manifest) -> Result<String> {
 
 /// The section about the int8 variant, against fp32 on the select fold.
 pub(crate) fn int8(variant: &Variant, comparison: &Comparison) -> Result<String> {
-    let Measured { value, ci95: [low, high], .. } = comparison.figures.ece;
     let values = context! {
         variant => Serde(variant),
         comparison => Serde(comparison),
         figures => Serde(rows(&comparison.figures)),
-        ece_note => (!(low..=high).contains(&value)).then_some(ECE_NOTE),
+        ece_note => ece_note(comparison.figures.ece_kind),
     };
     rendered("int8.md", values)
 }

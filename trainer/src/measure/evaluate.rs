@@ -1,4 +1,4 @@
-//! Evaluation of one fold: figures with intervals from resampling the patients.
+//! Evaluation of one fold: figures with intervals.
 
 pub mod details;
 pub mod external;
@@ -22,7 +22,7 @@ use crate::train::score::Scores;
 use crate::train::trained::TrainedRun;
 use anyhow::{Result, ensure};
 use cxr::analysis::scoring::confusion::ConfusionMatrix;
-use cxr::bundle::{FoldEvaluation, Measured, sha256_hex};
+use cxr::bundle::{EceKind, FoldEvaluation, Measured, sha256_hex};
 use details::Details;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -203,9 +203,19 @@ fn counts(confusion: ConfusionMatrix) -> String {
     )
 }
 
-/// A resample repeats some images and omits others, so its bins look worse calibrated.
-pub const ECE_NOTE: &str =
-    "Resampled data look worse calibrated: the interval is biased upwards and can lie above the ECE.";
+/// What the expected calibration error of a report or card is.
+pub const ECE_NOTE: &str = "Expected calibration error (ECE): the root mean square of the gap between share of positives and mean probability, over at most 15 bins with equal numbers of images. The value is median-unbiased: 0 if the images show no error. Its interval inverts a test and covers near 0 too.";
+
+/// The same for figures of [`EceKind::PlugIn`], which runs and bundles from before hold. A resample repeats some
+/// images and omits others, so its bins look worse calibrated.
+pub const PLUG_IN_ECE_NOTE: &str = "Expected calibration error (ECE): the mean absolute gap over 15 bins of equal width. Resampled data look worse calibrated: its interval is biased upwards and can lie above the ECE.";
+
+pub const fn ece_note(kind: EceKind) -> &'static str {
+    match kind {
+        EceKind::PlugIn => PLUG_IN_ECE_NOTE,
+        EceKind::L2 => ECE_NOTE,
+    }
+}
 
 pub fn rows(figures: &FoldEvaluation) -> [(&'static str, Measured); 8] {
     [

@@ -1,14 +1,17 @@
-//! Figures of a set of images, with 95 % intervals from resampling the patients.
+//! Figures of a set of images, with 95 % intervals: of the expected calibration error by inverting a test, of
+//! the others from resampling the patients.
 
 use crate::data::pixels::Pixels;
 use anyhow::{Context, Result};
 use cxr::analysis::scoring::bootstrap::interval95;
+use cxr::analysis::scoring::calibration_error::ece_interval;
 use cxr::analysis::scoring::confusion::ConfusionMatrix;
-use cxr::analysis::scoring::reliability::{bins_equal_width, brier, ece};
+use cxr::analysis::scoring::reliability::brier;
 use cxr::analysis::scoring::roc::auc;
-use cxr::bundle::{FoldEvaluation, Measured};
+use cxr::bundle::{EceKind, FoldEvaluation, Measured};
 use std::collections::BTreeMap;
 
+/// Bins of reliability diagrams.
 pub const CALIBRATION_BINS: usize = 15;
 
 /// A figure of probabilities and labels; `None` where it is undefined.
@@ -40,6 +43,12 @@ impl Sample<'_> {
             figure(&p, &y)
         })?;
         Some(Measured { value, ci95, n })
+    }
+
+    /// Expected calibration error; `None` for one class only, or fewer than two patients.
+    pub fn ece(&self) -> Option<Measured> {
+        let found = ece_interval(self.probabilities, self.positive, self.patients)?;
+        Some(Measured { value: found.value, ci95: found.ci95, n: self.n() })
     }
 
     pub fn sensitivity(&self, threshold: f64) -> Option<Measured> {
@@ -75,10 +84,8 @@ impl Sample<'_> {
             precision: named("precision", self.measured(n_flagged, &|p, y| at(p, y).precision()))?,
             f1: named("F1", self.measured(n, &|p, y| at(p, y).f1()))?,
             accuracy: named("accuracy", self.measured(n, &|p, y| at(p, y).accuracy()))?,
-            ece: named(
-                "ECE",
-                self.measured(n, &|p, y| Some(ece(&bins_equal_width(p, y, CALIBRATION_BINS)))),
-            )?,
+            ece: named("ECE", self.ece())?,
+            ece_kind: EceKind::L2,
             brier: named("Brier", self.measured(n, &|p, y| Some(brier(p, y))))?,
         })
     }

@@ -9,7 +9,7 @@ use crate::config::Config;
 use crate::config::provenance::{NOT_STATED, stated};
 use crate::data::census::Census;
 use crate::fitness::{Fitness, RELEASED_ANYWAY};
-use crate::measure::evaluate::{ECE_NOTE, named_groups};
+use crate::measure::evaluate::{ECE_NOTE, PLUG_IN_ECE_NOTE, named_groups};
 use crate::model::{IMAGENET_DEVIATION, IMAGENET_MEAN};
 use crate::tune::TuneFile;
 use anyhow::Result;
@@ -74,6 +74,7 @@ pub(super) fn of(sources: &Sources) -> Result<Value> {
         released_anyway => RELEASED_ANYWAY,
         not_stated => NOT_STATED,
         ece_note => ECE_NOTE,
+        plug_in_ece_note => PLUG_IN_ECE_NOTE,
         unused_parameters => study.map(|study| unused_parameters(sources, &study.file)).unwrap_or_default(),
         convergence => Serde(sources.epochs.as_ref().ok().and_then(|epochs| convergence(epochs))),
         usable_auc => USABLE_AUC,

@@ -9,7 +9,6 @@ use crate::data::screening::survey::{Facts, Survey};
 use crate::progress::say;
 use anyhow::{Context, Result};
 use cxr::analysis::summary::Summary;
-use cxr::analysis::texture::Texture;
 use cxr::bundle::Measured;
 use cxr::image::ColourMode;
 use cxr::statistics::ImageStatistics;
@@ -26,7 +25,7 @@ pub struct Examined {
     pub counts: CountTable<String>,
     /// By class folder, in all splits.
     pub properties: BTreeMap<String, Properties>,
-    /// By class folder and name (`cxr::statistics`, `cxr::analysis::texture`), without the test split.
+    /// By class folder and name (`cxr::statistics`), without the test split.
     pub statistics: BTreeMap<String, BTreeMap<String, Summary>>,
     /// Artefacts by class folder, without the published test split.
     pub artefacts: BTreeMap<String, ArtefactCounts>,
@@ -181,21 +180,12 @@ fn tally<K: Ord>(seen: &[Seen], of: fn(&Facts) -> K) -> BTreeMap<K, usize> {
     counts
 }
 
-/// Names of [`statistics`].
-fn names() -> impl Iterator<Item = &'static str> {
-    ImageStatistics::NAMES.into_iter().chain(Texture::NAMES)
-}
-
-fn statistics(facts: &Facts) -> impl Iterator<Item = f64> {
-    facts.statistics.values().into_iter().chain(facts.texture.values())
-}
-
 fn summaries(seen: &[Seen]) -> BTreeMap<String, Summary> {
     let summary = |(at, name): (usize, &str)| {
-        let values: Vec<f64> = seen.iter().filter_map(|(_, facts)| statistics(facts).nth(at)).collect();
+        let values: Vec<f64> = seen.iter().map(|(_, facts)| facts.statistics.values()[at]).collect();
         Some((name.to_owned(), Summary::of(&values)?))
     };
-    names().enumerate().filter_map(summary).collect()
+    ImageStatistics::NAMES.into_iter().enumerate().filter_map(summary).collect()
 }
 
 fn screens(seen: &[Seen]) -> ArtefactCounts {
@@ -218,7 +208,7 @@ fn shortcuts(seen: &[Seen], seed: u64) -> Result<Vec<Shortcut>> {
         ("marks", |f| f.artefacts.marks as f64),
     ];
     let of_image = names().enumerate().map(|(at, name)| {
-        (name, seen.iter().filter_map(|(_, facts)| statistics(facts).nth(at)).collect::<Vec<f64>>())
+        (name, seen.iter().map(|(_, facts)| facts.statistics.values()[at]).collect::<Vec<f64>>())
     });
     let of_file =
         stored.into_iter().map(|(name, of)| (name, seen.iter().map(|(_, facts)| of(facts)).collect()));

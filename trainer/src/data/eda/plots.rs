@@ -23,9 +23,9 @@ pub fn images(index: &Index, survey: &Survey, examined: &Examined) -> Result<Vec
         ("entropy (bits)", |f| f.statistics.entropy_bits),
     ];
     let texture: [(&str, Of); 3] = [
-        ("gradient energy (log10)", |f| f.texture.gradient_energy.max(1e-9).log10()),
-        ("Laplacian variance (log10)", |f| f.texture.laplacian_variance.max(1e-9).log10()),
-        ("homogeneity", |f| f.texture.homogeneity),
+        ("gradient energy (log10)", |f| f.statistics.gradient_energy.max(1e-9).log10()),
+        ("Laplacian variance (log10)", |f| f.statistics.laplacian_variance.max(1e-9).log10()),
+        ("homogeneity", |f| f.statistics.homogeneity),
     ];
     Ok(vec![
         ("eda-counts.svg".to_owned(), counts(examined)?),

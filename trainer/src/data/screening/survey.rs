@@ -10,7 +10,6 @@ use crate::progress::Meter;
 use anyhow::{Context, Result};
 use cxr::analysis::artefact::Artefacts;
 use cxr::analysis::duplicate::{Detail, PerceptualHash};
-use cxr::analysis::texture::Texture;
 use cxr::image::{ColourMode, Format};
 use cxr::metadata::AcquisitionMetadata;
 use cxr::statistics::ImageStatistics;
@@ -26,9 +25,8 @@ pub struct Facts {
     pub colour: ColourMode,
     pub bits: u8,
     pub bytes: usize,
-    pub statistics: ImageStatistics,
     /// At 224 x 224 pixels, without keeping the aspect ratio.
-    pub texture: Texture,
+    pub statistics: ImageStatistics,
     pub artefacts: Artefacts,
     /// Selects candidates for near duplicates.
     pub hash: PerceptualHash,
@@ -81,7 +79,6 @@ fn examine(index: &Index, entry: &Entry, recipe: &Recipe) -> Result<Facts> {
         bits,
         bytes: bytes.len(),
         statistics,
-        texture: Texture::of(pixels, columns).context("too small for a texture")?,
         artefacts: Artefacts::of(pixels, columns, &statistics),
         hash: PerceptualHash::of(pixels, columns).context("too small for a hash")?,
         detail: Detail::of(pixels, columns).context("too small for its detail")?,

@@ -1,10 +1,10 @@
 //! Comparison of calibration methods on images that they were not fitted to: by cross-validation over the
 //! patients of the calibrate fold, and on the select fold.
 
-use crate::measure::sample::{CALIBRATION_BINS, Sample};
+use crate::measure::sample::Sample;
 use anyhow::{Context, Result};
 use cxr::analysis::calibration::{Method, cross_validated, grouped_parts};
-use cxr::analysis::scoring::reliability::{bins_equal_width, brier, ece, log_loss};
+use cxr::analysis::scoring::reliability::{brier, log_loss};
 use cxr::bundle::Measured;
 use serde::{Deserialize, Serialize};
 
@@ -32,7 +32,7 @@ pub fn figures(sample: &Sample) -> Result<CalibrationFigures> {
         sample.measured(sample.n(), &defined).context("calibration figures need two patients")
     };
     Ok(CalibrationFigures {
-        ece: measured(&|p, y| ece(&bins_equal_width(p, y, CALIBRATION_BINS)))?,
+        ece: sample.ece().context("the calibration error needs two patients and both classes")?,
         brier: measured(&brier)?,
         log_loss: measured(&log_loss)?,
     })

@@ -6,12 +6,12 @@ use crate::measure::sample::{CALIBRATION_BINS, Sample};
 use crate::train::score::Scores;
 use anyhow::Result;
 use cxr::analysis::conformal::{ConformalSets, PredictionSet};
-use cxr::analysis::prior_shift::{corrected_ece, estimate_prior};
+use cxr::analysis::prior_shift::{correct, estimate_prior};
 use cxr::analysis::scoring::confusion::ConfusionMatrix;
 use cxr::analysis::scoring::delong::DeLong;
 use cxr::analysis::scoring::precision_recall::average_precision;
 use cxr::analysis::scoring::proportion::Proportion;
-use cxr::analysis::scoring::reliability::{bins_equal_width, brier, ece, log_loss};
+use cxr::analysis::scoring::reliability::{bins_equal_width, brier, log_loss};
 use cxr::analysis::scoring::roc::RocCurve;
 use cxr::bundle::Measured;
 use cxr::calibrate::sigmoid;
@@ -79,7 +79,7 @@ pub struct CalibrationDetails {
     /// Expected calibration error (ECE) of the uncalibrated probability.
     pub ece_before: Option<Measured>,
     pub ece_after: Option<Measured>,
-    /// After a further prior shift correction; the prior is estimated again in each resample.
+    /// After a further prior shift correction. The interval takes the estimated prior as known.
     pub ece_prior_shift: Option<Measured>,
     pub brier_before: Option<Measured>,
     pub log_loss_before: Option<Measured>,
@@ -180,17 +180,20 @@ fn calibration(calibrated: &Calibrated, sample: &Sample, logits: &[f64]) -> Cali
     let before = Sample { probabilities: &before, ..*sample };
     let trained = calibrated.reference.base_rate;
     let bins = |p: &[f64], y: &[bool]| bins_equal_width(p, y, CALIBRATION_BINS);
-    let expected = |p: &[f64], y: &[bool]| Some(ece(&bins(p, y)));
-    let shifted = |p: &[f64], y: &[bool]| Some(corrected_ece(p, y, trained, CALIBRATION_BINS)?.0);
+    let estimated_prior = estimate_prior(sample.probabilities, trained);
+    let shifted = estimated_prior.and_then(|prior| {
+        let shifted: Vec<f64> = sample.probabilities.iter().map(|p| correct(*p, trained, prior)).collect();
+        Sample { probabilities: &shifted, ..*sample }.ece()
+    });
     CalibrationDetails {
-        ece_before: before.measured(n, &expected),
-        ece_after: sample.measured(n, &expected),
-        ece_prior_shift: sample.measured(n, &shifted),
+        ece_before: before.ece(),
+        ece_after: sample.ece(),
+        ece_prior_shift: shifted,
         brier_before: before.measured(n, &|p, y| Some(brier(p, y))),
         log_loss_before: before.measured(n, &|p, y| Some(log_loss(p, y))),
         log_loss_after: sample.measured(n, &|p, y| Some(log_loss(p, y))),
         trained_prior: trained,
-        estimated_prior: estimate_prior(sample.probabilities, trained),
+        estimated_prior,
         true_prior: sample.n_positive() as f64 / n as f64,
         bins_before: bins(before.probabilities, sample.positive),
         bins_after: bins(sample.probabilities, sample.positive),

@@ -1,0 +1,8 @@
+//! The job of monitoring on a real Postgres: windows, takeovers, faults, labels, and an alarm from its baseline
+//! to its end.
+
+mod alarm;
+mod bulk;
+mod faults;
+mod takeover;
+mod windows;

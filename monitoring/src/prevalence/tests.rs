@@ -46,7 +46,7 @@ fn a_fall_is_found_and_the_same_prevalence_is_not() {
 fn the_interval_covers_the_share() {
     // Calibrated at a share of one half: odds of a value x are x / (1 - x) with density 2x for positives.
     let mut rng = ChaCha8Rng::seed_from_u64(3);
-    let reference = ShareReference { mean: 0.5, tolerance: 0.0 };
+    let reference = ShareReference { mean: 0.5, tolerance: 0.0, by_days: [(0.5, 0.0); 2] };
     for share in [0.1, 0.5, 0.8] {
         let mut covered = 0;
         for _ in 0..200 {

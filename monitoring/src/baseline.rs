@@ -3,6 +3,7 @@
 
 pub(crate) mod reference;
 pub mod sample;
+mod share;
 #[cfg(test)]
 mod tests;
 
@@ -114,6 +115,8 @@ pub struct Setting {
 pub struct ShareReference {
     pub mean: f64,
     pub tolerance: f64,
+    /// Mean and tolerance on weekdays and on weekends: those of all days unless they differ.
+    pub by_days: [(f64, f64); 2],
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -183,7 +186,8 @@ impl Baseline {
         };
         let stream = sample.stream.clone();
         let with_model = stream.model.is_some();
-        let share = |value: &dyn Fn(usize) -> f64| share_reference(rows, value, options.share_materiality);
+        let share =
+            |value: &dyn Fn(usize) -> f64| share::reference(sample, rows, value, options.share_materiality);
         let rejected = |row: usize| f64::from(u8::from(sample.is_rejected[row]));
         let prevalence = share(&|row| sample.probability[row]);
         let detectors = Detector::ALL.into_iter().filter(|detector| detector.is_of(&stream));
@@ -237,8 +241,10 @@ impl Baseline {
         for share in [self.rejections, self.prevalence] {
             writer.flag(share.is_some());
             if let Some(share) = share {
-                writer.double(share.mean);
-                writer.double(share.tolerance);
+                for (mean, tolerance) in [(share.mean, share.tolerance)].into_iter().chain(share.by_days) {
+                    writer.double(mean);
+                    writer.double(tolerance);
+                }
             }
         }
         writer.flag(self.ood.is_some());
@@ -309,37 +315,19 @@ fn decode_share(reader: &mut Reader<'_>) -> Result<Option<ShareReference>, Decod
     if !reader.flag("a share")? {
         return Ok(None);
     }
-    let (mean, tolerance) = (reader.finite("a share")?, reader.finite("a tolerance")?);
-    let is_share = (0.0..=1.0).contains(&mean) && tolerance >= 0.0;
-    if is_share { Ok(Some(ShareReference { mean, tolerance })) } else { Err(reader.range("a share")) }
+    let mut share = || {
+        let (mean, tolerance) = (reader.finite("a share")?, reader.finite("a tolerance")?);
+        let is_share = (0.0..=1.0).contains(&mean) && tolerance >= 0.0;
+        if is_share { Ok((mean, tolerance)) } else { Err(reader.range("a share")) }
+    };
+    let ((mean, tolerance), by_days) = (share()?, [share()?, share()?]);
+    Ok(Some(ShareReference { mean, tolerance, by_days }))
 }
 
 fn decode_setting(reader: &mut Reader<'_>) -> Result<Setting, DecodeError> {
     let code = reader.n(Detector::ALL.len() as u64 - 1, "a detector")? as usize;
     let threshold = reader.finite("a threshold")?;
     Ok(Setting { detector: Detector::ALL[code], threshold, is_armed: reader.flag("armed")? })
-}
-
-/// Mean of values from 0 to 1 over the rows that have one. The tolerance is `materiality` and three standard
-/// deviations of the mean, of independent images or of independent days, whichever is larger.
-fn share_reference(
-    rows: &[(u32, i32)],
-    value: &dyn Fn(usize) -> f64,
-    materiality: f64,
-) -> Option<ShareReference> {
-    let known = || rows.iter().map(|(row, day)| (value(*row as usize), *day)).filter(|(x, _)| !x.is_nan());
-    let n = known().count() as f64;
-    if n < 2.0 {
-        return None;
-    }
-    let mean = known().map(|(x, _)| x).sum::<f64>() / n;
-    let mut by_day = std::collections::BTreeMap::<i32, f64>::new();
-    known().for_each(|(x, day)| *by_day.entry(day).or_default() += x - mean);
-    let of_days = by_day.values().map(|sum| sum * sum).sum::<f64>() / (n * n);
-    let of_images = known().map(|(x, _)| (x - mean) * (x - mean)).sum::<f64>() / (n * n);
-    // No rejection among n images leaves room for three.
-    let deviation = of_days.max(of_images).sqrt().max(1.0 / n);
-    Some(ShareReference { mean, tolerance: materiality + 3.0 * deviation })
 }
 
 fn ood_limit(sample: &Sample, rows: &[(u32, i32)]) -> Option<(f64, f64)> {

@@ -8,7 +8,7 @@ mod tests;
 pub(crate) mod track;
 
 use crate::baseline::sample::{is_used, stratum};
-use crate::baseline::{Baseline, Detector};
+use crate::baseline::{Baseline, Detector, ShareReference};
 use crate::observation::{Observation, Outcome};
 use crate::quantity::{Group, Quantity};
 use bets::{N_BETS, N_SHARE_BETS, ShareBets, values};
@@ -45,7 +45,7 @@ pub struct DriftDetector {
     digest: [u8; 32],
     /// In the order of the baseline's references.
     quantities: Vec<QuantityState>,
-    rejections: Option<(ShareBets, Track<N_SHARE_BETS>)>,
+    rejections: Option<(ShareReference, Track<N_SHARE_BETS>)>,
     n_rejections: u64,
     groups: Vec<GroupState>,
     /// Whether each of the last images lies above the baseline's limit of `ood_score`.
@@ -69,8 +69,7 @@ struct GroupState {
 impl DriftDetector {
     pub fn new(baseline: Arc<Baseline>) -> Self {
         let digest = baseline.digest();
-        let rejections =
-            baseline.rejections.map(|share| (ShareBets::new(share.mean, share.tolerance), Track::default()));
+        let rejections = baseline.rejections.map(|share| (share, Track::default()));
         let has = |group: &Group| match group {
             Group::Rejections => rejections.is_some(),
             _ => baseline.references.iter().any(|reference| reference.quantity.group() == *group),
@@ -106,7 +105,8 @@ impl DriftDetector {
                 state.add(p, &part.stakes.factors(&values(p)), place);
             }
         }
-        if let Some((bets, track)) = &mut self.rejections {
+        if let Some((share, track)) = &mut self.rejections {
+            let bets = ShareBets::of(share, stratum);
             let is_rejected = matches!(observation.outcome, Outcome::Rejected(_));
             track.add(&bets.factors(f64::from(u8::from(is_rejected))), place);
             self.n_rejections += 1;

@@ -19,6 +19,8 @@ pub mod quantity;
 pub mod simulate;
 pub mod snapshot;
 pub mod stream;
+#[cfg(test)]
+mod synthetic;
 pub mod window;
 
 pub use codec::DecodeError;

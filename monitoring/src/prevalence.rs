@@ -1,7 +1,7 @@
 //! Prevalence: a detector of its own, because more pneumonia in winter is no failure of the model, and an
 //! estimate without labels.
 
-use crate::baseline::sample::is_used;
+use crate::baseline::sample::{is_used, stratum};
 use crate::baseline::{Baseline, Detector, ShareReference};
 use crate::codec::{DecodeError, Reader, Writer};
 use crate::drift::bets::{N_SHARE_BETS, ShareBets};
@@ -43,7 +43,8 @@ impl PrevalenceDetector {
         }
         let place =
             Place { leaf: observation.leaf_index, received_at_s: observation.received_at.unix_timestamp() };
-        self.track.add(&self.bets().factors(score.probability), place);
+        let bets = ShareBets::of(&self.reference, stratum(observation.received_at));
+        self.track.add(&bets.factors(score.probability), place);
         if self.recent.len() == N_RECENT {
             self.recent.pop_front();
         }
@@ -65,10 +66,6 @@ impl PrevalenceDetector {
             change_at: began.at(),
             quantities: vec![("prevalence".to_owned(), mean - self.reference.mean)],
         })
-    }
-
-    fn bets(&self) -> ShareBets {
-        ShareBets::new(self.reference.mean, self.reference.tolerance)
     }
 
     pub const fn is_in_alarm(&self) -> bool {

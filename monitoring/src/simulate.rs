@@ -43,6 +43,7 @@ pub struct Simulation {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SimulatedDetector {
     pub detector: Detector,
+    /// At most 500 a year are counted.
     pub n_alarms: u64,
     /// The detector's share of the budget.
     pub stated_per_year: f64,

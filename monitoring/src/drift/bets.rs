@@ -1,6 +1,8 @@
 //! Bets against "the rank is uniform". A bet is a number that is 1 on average without drift, at most, and more
 //! than 1 under the drift that it is made for. Products of bets are evidence that is valid at any time.
 
+use crate::baseline::ShareReference;
+
 /// What a bet looks at, as a function of the rank with mean 0 over uniform ranks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Function {
@@ -124,7 +126,13 @@ pub(crate) struct ShareBets {
 pub(crate) const N_SHARE_BETS: usize = 8;
 
 impl ShareBets {
-    pub(crate) fn new(mean: f64, tolerance: f64) -> Self {
+    /// Against the days of a stratum.
+    pub(crate) fn of(reference: &ShareReference, stratum: usize) -> Self {
+        let (mean, tolerance) = reference.by_days[stratum / 4];
+        Self::new(mean, tolerance)
+    }
+
+    fn new(mean: f64, tolerance: f64) -> Self {
         Self { low: (mean - tolerance).max(0.0), high: (mean + tolerance).min(1.0) }
     }
 

@@ -81,7 +81,7 @@ fn shifts(
             let Some(reference) = baseline.rejections else { return Vec::new() };
             let also = lost(0.05, rng);
             let value = |row: usize| f64::from(u8::from(sample.is_rejected[row] || also[row]));
-            vec![("5 % more images rejected".into(), vec![share_factors(&reference, n, &value)])]
+            vec![("5 % more images rejected".into(), vec![share_factors(&reference, sample, &value)])]
         }
         Detector::Prevalence => {
             let Some(reference) = baseline.prevalence else { return Vec::new() };
@@ -91,7 +91,7 @@ fn shifts(
                 let p = sample.probability[row];
                 if turned[row] { p.min(1.0 - p) } else { p }
             };
-            vec![("30 % fewer positives".into(), vec![share_factors(&reference, n, &value)])]
+            vec![("30 % fewer positives".into(), vec![share_factors(&reference, sample, &value)])]
         }
         Detector::Group(group) => {
             let references = || baseline.references.iter().filter(|r| r.quantity.group() == group);

@@ -9,6 +9,9 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::collections::BTreeMap;
 
+/// Alarms of one detector that are counted in a year: more cannot be within a budget.
+const MOST_ALARMS: usize = 500;
+
 /// Rows of the sample by whole week.
 pub(super) struct Weeks(Vec<Vec<u32>>);
 
@@ -72,10 +75,11 @@ impl Weeks {
             let n = match setting.detector {
                 Detector::Group(Group::Rejections) => {
                     let rejected = |row: usize| f64::from(u8::from(sample.is_rejected[row]));
-                    count_shares(baseline.rejections, &rejected, &images, setting.threshold)
+                    count_shares(baseline.rejections, sample, &rejected, &images, setting.threshold)
                 }
                 Detector::Prevalence => count_shares(
                     baseline.prevalence,
+                    sample,
                     &|row| sample.probability[row],
                     &images,
                     setting.threshold,
@@ -86,7 +90,7 @@ impl Weeks {
                     let factors: Vec<Factors> = references
                         .map(|r| factors(r, sample, column(sample, r.quantity), 0.0, &mut rng))
                         .collect();
-                    alarms::<N_BETS>(&factors, &images, setting.threshold, usize::MAX).len() as u64
+                    alarms::<N_BETS>(&factors, &images, setting.threshold, MOST_ALARMS).len() as u64
                 }
             };
             counts.insert(setting.detector, n);
@@ -122,23 +126,25 @@ pub(super) fn factors(
 
 pub(super) fn share_factors(
     reference: &ShareReference,
-    n_rows: usize,
+    sample: &Sample,
     value: &dyn Fn(usize) -> f64,
 ) -> Factors {
-    let bets = ShareBets::new(reference.mean, reference.tolerance);
-    (0..n_rows).flat_map(|row| bets.factors(value(row))).collect()
+    let strata = sample.strata.iter().enumerate();
+    strata
+        .flat_map(|(row, stratum)| ShareBets::of(reference, usize::from(*stratum)).factors(value(row)))
+        .collect()
 }
 
 fn count_shares(
     reference: Option<ShareReference>,
+    sample: &Sample,
     value: &dyn Fn(usize) -> f64,
     images: &[u32],
     threshold: f64,
 ) -> u64 {
     let Some(reference) = reference else { return 0 };
-    let n_rows = images.iter().max().map_or(0, |row| *row as usize + 1);
-    let factors = share_factors(&reference, n_rows, value);
-    alarms::<N_SHARE_BETS>(&[factors], images, threshold, usize::MAX).len() as u64
+    let factors = share_factors(&reference, sample, value);
+    alarms::<N_SHARE_BETS>(&[factors], images, threshold, MOST_ALARMS).len() as u64
 }
 
 /// Positions of the alarms of one group, at most `most`. Each is resolved at once, which restarts the group.
@@ -150,13 +156,15 @@ pub(super) fn alarms<const N: usize>(
 ) -> Vec<usize> {
     // Quantity by quantity within a stretch, which keeps a quantity's factors in the cache.
     const STRETCH: usize = 4096;
+    const FIRST: usize = 64;
+    let mut length = FIRST;
     let mut found = Vec::new();
     let mut states = vec![[0.0; N]; quantities.len()];
     let mut begin = 0;
     let mut sums = Vec::with_capacity(STRETCH);
     let limit = threshold * (N * quantities.len()) as f64;
     while begin < images.len() && found.len() < most {
-        let stretch = &images[begin..images.len().min(begin + STRETCH)];
+        let stretch = &images[begin..images.len().min(begin + length)];
         sums.clear();
         sums.resize(stretch.len(), 0.0);
         for (state, factors) in states.iter_mut().zip(quantities) {
@@ -174,8 +182,10 @@ pub(super) fn alarms<const N: usize>(
             found.push(begin + position);
             states.fill([0.0; N]);
             begin += position + 1;
+            length = FIRST;
         } else {
             begin += stretch.len();
+            length = STRETCH.min(2 * length);
         }
     }
     found

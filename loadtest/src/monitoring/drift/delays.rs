@@ -53,7 +53,13 @@ pub(super) fn table(site: &Site<'_>, reference: &str, n_draws: usize) -> Result<
     for ((name, ..), draws) in shifts.iter().zip(&found) {
         let first = |draw: &BTreeMap<Detector, usize>| draw.values().min().copied();
         let named = |draw: &BTreeMap<Detector, usize>| draw.iter().min_by_key(|(_, n)| **n).map(|(d, _)| *d);
-        line(&mut text, name, "**any**", draws.iter().map(first), draws.len())?;
+        line(
+            &mut text,
+            name,
+            "**any**",
+            draws.iter().map(first),
+            draws.iter().filter(|d| !d.is_empty()).count(),
+        )?;
         for detector in Detector::ALL {
             let own = draws.iter().map(|draw| draw.get(&detector).copied());
             if own.clone().flatten().count() > 0 {
@@ -130,6 +136,6 @@ fn delays(
             break;
         }
     }
-    before.iter().for_each(|detector| drop(found.remove(detector)));
+    found.retain(|detector, _| !before.contains(detector));
     found
 }

@@ -4,7 +4,6 @@
 //! same images. Version 1 has marginal quantiles only. A live value is compared as `f32`, as it is stored here.
 
 use crate::embedding::EmbeddingReference;
-use crate::statistics::ImageStatistics;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 

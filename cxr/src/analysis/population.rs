@@ -2,9 +2,11 @@
 
 use super::scoring::reliability::bins_equal_width;
 use crate::embedding::{EmbeddingPosition, EmbeddingReference};
-use crate::reference::{ClassReference, JointSample, PositionQuantiles, Quantiles, Reference, VERSION};
+use crate::reference::{
+    ClassReference, JointSample, Originals, PositionQuantiles, Quantiles, Reference, VERSION,
+};
 use crate::statistics::{self, ImageStatistics};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Images in the joint sample, at most. It stays below half a megabyte.
 const MOST_IMAGES: usize = 1000;
@@ -55,7 +57,7 @@ impl Population<'_> {
             version: VERSION,
             fold: self.fold.to_owned(),
             n,
-            n_patients: Some(self.patients.iter().collect::<std::collections::BTreeSet<_>>().len()),
+            n_patients: Some(self.patients.iter().collect::<BTreeSet<_>>().len()),
             base_rate: self.positive.iter().filter(|label| **label).count() as f64 / n as f64,
             statistics_version: statistics::VERSION,
             probability: single(Quantiles::of(default)?),
@@ -98,8 +100,7 @@ impl Population<'_> {
     fn joint(&self) -> JointSample {
         let n_all = self.positive.len();
         let n = n_all.min(MOST_IMAGES);
-        // Evenly spread, so that the classes keep their shares.
-        let images: Vec<usize> = (0..n).map(|i| i * n_all / n).collect();
+        let images = sampled(n_all, n);
         let of = |values: &Vec<f64>| images.iter().map(|i| finite(values[*i])).collect();
         let n_coordinates = self.positions.first().map_or(0, |position| position.coordinates.len());
         let coordinate =
@@ -115,6 +116,45 @@ impl Population<'_> {
             coordinates: (0..n_coordinates).map(coordinate).collect(),
         }
     }
+}
+
+impl Originals {
+    /// Distributions of what only the file shows. None without images.
+    pub fn of(images: &[ImageStatistics]) -> Option<Self> {
+        let mut statistics = by_name(images);
+        statistics.retain(|name, values| ImageStatistics::OF_THE_FILE.contains(name) && !is_constant(values));
+        let quantiles = statistics
+            .into_iter()
+            .filter_map(|(name, values)| Some((name.to_owned(), single(Quantiles::of(&values)?))));
+        (!images.is_empty()).then(|| Self { n: images.len(), statistics: quantiles.collect() })
+    }
+}
+
+impl Reference {
+    /// Adds a variant's probabilities of all images, in the order of the fold. `positive` are their labels. A
+    /// reference of version 1 has no place for them and stays as it is.
+    pub fn add_variant(&mut self, name: &str, probabilities: &[f64], positive: &[bool]) {
+        let Some(joint) = &mut self.joint else { return };
+        let of = |class: Option<bool>| {
+            let images = probabilities.iter().zip(positive);
+            let chosen = images.filter(|(_, label)| class.is_none_or(|class| **label == class));
+            Quantiles::of(&chosen.map(|(value, _)| *value).collect::<Vec<_>>()).map(single)
+        };
+        let sampled = sampled(probabilities.len(), joint.n);
+        let values = sampled.iter().map(|i| finite(probabilities[*i])).collect();
+        joint.probability_by_variant.insert(name.to_owned(), values);
+        self.probability_by_variant.extend(of(None).map(|all| (name.to_owned(), all)));
+        for (class, positive) in [("negative", false), ("positive", true)] {
+            if let Some((reference, quantiles)) = self.by_class.get_mut(class).zip(of(Some(positive))) {
+                reference.probability_by_variant.insert(name.to_owned(), quantiles);
+            }
+        }
+    }
+}
+
+/// Positions spread evenly over all images, so that the classes keep their shares.
+fn sampled(n_all: usize, n: usize) -> Vec<usize> {
+    (0..n).map(|i| i * n_all / n).collect()
 }
 
 fn is_constant(values: &[f64]) -> bool {

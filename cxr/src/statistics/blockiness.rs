@@ -4,8 +4,9 @@ use crate::image::{DecodedImage, Samples};
 
 /// Side of a JPEG block.
 const BLOCK: usize = 8;
-/// Rows and pairs of rows that are compared in a large image, so that the time does not grow with it.
-const MOST_ROWS: usize = 256;
+/// Pixels of a large image that are compared with a neighbour, so that the time does not grow with the image:
+/// those of evenly spread rows.
+const MOST_PIXELS: usize = 1 << 17;
 
 /// How much larger differences are across the borders of blocks than inside them: `(b - i) / (b + i)` of the
 /// mean absolute differences of neighbours, 0 without a grid. The grid may begin anywhere, because turned and
@@ -23,7 +24,7 @@ type Differences = [(u64, u64); BLOCK];
 
 fn of_samples<T: Copy + Into<i32>>(samples: &[T], width: usize, height: usize) -> f64 {
     let row = |y: usize| &samples[y * width..(y + 1) * width];
-    let step = height.div_ceil(MOST_ROWS);
+    let step = (width * height).div_ceil(MOST_PIXELS);
     let mut across = Differences::default();
     for y in (0..height).step_by(step) {
         add_row(&mut across, row(y));

@@ -43,7 +43,7 @@ def blockiness(image):
                 best = max(best, (border - inside) / (border + inside))
         return best
 
-    step = -(-height // 256)
+    step = -(-width * height // 2**17)
     whole = (width - 1) // 8 * 8
     across = np.abs(np.diff(image[::step].astype(int), axis=1))[:, :whole]
     step += step % 2 == 0

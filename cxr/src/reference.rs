@@ -1,7 +1,8 @@
 //! `reference.json`: distribution of inputs and scores at calibration time, for monitoring.
 //!
 //! Version 2 has one population: every distribution in the file, except the two that say otherwise, is of the
-//! same images. Version 1 has marginal quantiles only. A live value is compared as `f32`, as it is stored here.
+//! same images. Version 1 has marginal quantiles only. A live value is compared as `f32`, as it is stored
+//! here.
 
 use crate::embedding::EmbeddingReference;
 use serde::{Deserialize, Serialize};

@@ -57,8 +57,8 @@ fn add_row<T: Copy + Into<i32>>(differences: &mut Differences, row: &[T]) {
     }
 }
 
-/// Summed over a row in 32 bits, without the checks for overflow that would keep the compiler from vectorising:
-/// they are enough for 65537 columns of 16 bits.
+/// Summed over a row in 32 bits, without the checks for overflow that would keep the compiler from
+/// vectorising: they are enough for 65537 columns of 16 bits.
 fn difference<T: Into<i32>>(a: T, b: T) -> u32 {
     a.into().abs_diff(b.into())
 }

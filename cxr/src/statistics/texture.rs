@@ -41,8 +41,8 @@ impl Texture {
     }
 }
 
-/// Sums over a row, without the checks for overflow that would keep the compiler from vectorising: 32 bits, read
-/// as unsigned where a sum of squares, are enough for 2048 pixels.
+/// Sums over a row, without the checks for overflow that would keep the compiler from vectorising: 32 bits,
+/// read as unsigned where a sum of squares, are enough for 2048 pixels.
 #[derive(Default)]
 struct Slopes {
     energy: Wrapping<i32>,

@@ -1,5 +1,5 @@
-//! Adds the measurements that older bundles lack: heatmap scale, referred images, deep files, and a reference of
-//! version 2.
+//! Adds the measurements that older bundles lack: heatmap scale, referred images, deep files, and a
+//! reference of version 2.
 
 use super::revision::{Request, Revision};
 use crate::bundle::{self, Released};

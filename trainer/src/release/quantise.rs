@@ -11,8 +11,8 @@ use anyhow::{Context, Result, bail};
 use cxr::bundle::{Manifest, Variant};
 use runtime::Runtime;
 
-/// Writes the next minor version with an int8 variant. Otherwise only the card and the variant's probabilities
-/// in the reference change.
+/// Writes the next minor version with an int8 variant. Otherwise only the card and the variant's
+/// probabilities in the reference change.
 pub fn quantise_bundle(config: &Config, request: &Request<'_>) -> Result<()> {
     let released = request.open(config)?;
     let bundle = &released.bundle;

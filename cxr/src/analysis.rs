@@ -8,6 +8,7 @@ pub mod corrupt;
 pub mod drift;
 pub mod duplicate;
 pub mod label_noise;
+pub mod population;
 pub mod prior_shift;
 pub mod scoring;
 pub mod similarity;

@@ -2,7 +2,7 @@
 
 mod blockiness;
 pub(crate) mod border;
-pub(crate) mod letters;
+mod letters;
 mod texture;
 
 use crate::image::DecodedImage;
@@ -12,8 +12,8 @@ use texture::Texture;
 /// Raised when the definition of a statistic changes; stored with the values in every audit row.
 pub const VERSION: u16 = 2;
 
-/// Statistics of an accepted image. Levels are windowed brightness, 0 black to 1 white. Rows of version 1 have
-/// the first eleven.
+/// Statistics of an accepted image. Levels are windowed brightness, 0 black to 1 white. Rows of version 1
+/// have the first eleven.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ImageStatistics {
@@ -37,8 +37,8 @@ pub struct ImageStatistics {
     pub megapixels: f64,
     /// Widest black or white margin, as a share of the side perpendicular to it, at the model's size.
     pub border: f64,
-    /// Strength of letter-like marks in the outer part of the image, at the model's size: mean excess of a
-    /// pixel's level over that around it.
+    /// Strength of bright, sharply bounded marks such as letters in the outer part of the image, at the
+    /// model's size: mean excess of steps between neighbours over 30 grey levels where one is at least 150.
     pub letters: f64,
     /// Strength of a JPEG file's 8 x 8 grid at the image's own size: `(b - i) / (b + i)` of the mean absolute
     /// differences of neighbours across the blocks' borders and inside the blocks.
@@ -57,6 +57,9 @@ pub struct ImageStatistics {
 }
 
 impl ImageStatistics {
+    /// What only the image's own file shows, not a copy that was resized to the model's size.
+    pub const OF_THE_FILE: [&'static str; 3] = ["aspect_ratio", "megapixels", "blockiness"];
+
     /// Names in the order of [`values`](Self::values).
     pub const NAMES: [&'static str; 18] = [
         "mean",

@@ -15,6 +15,7 @@ use crate::config::Config;
 use crate::data::folds::Fold;
 use crate::files;
 use crate::measure::calibrate::Calibrated;
+pub(crate) use crate::measure::calibrate::VARIANT;
 use crate::measure::consistency::{self, Consistency, Scorer};
 use crate::measure::evaluate::EvaluationFile;
 use crate::measure::on_select;
@@ -27,7 +28,7 @@ use anyhow::{Context, Result, ensure};
 use card::{Card, Facts};
 pub(crate) use card::{NO_ORIGINALS, thresholds};
 use contents::digest;
-pub(crate) use contents::{BundleFiles, GRAPH, VARIANT, json, seal};
+pub(crate) use contents::{BundleFiles, GRAPH, json, reference_json, seal};
 use cxr::bundle::{
     Evaluation, FoldEvaluation, Golden, Manifest, Provenance, SCHEMA_VERSION, Variant, key_id,
 };
@@ -72,7 +73,6 @@ pub fn export(trained: &TrainedRun, calibrated: &Calibrated, paths: &ExportPaths
     let mut files = BundleFiles::new();
     let golden = golden::golden(&mut session, input_size(trained.config), golden::TOLERANCE, &mut files)?;
     files.insert(GRAPH.to_owned(), graph);
-    files.insert(Manifest::REFERENCE.to_owned(), json(&calibrated.reference)?);
     let pixels = trained.pixels(Fold::Select)?;
     let found = on_select::measure(
         &mut session,
@@ -82,7 +82,9 @@ pub fn export(trained: &TrainedRun, calibrated: &Calibrated, paths: &ExportPaths
         &calibrated.reference.embedding,
     )?;
     let mut manifest = manifest(trained, calibrated, evaluation, (golden, found.maps.scale.clone().ok()))?;
-    let int8 = int8::add(trained, calibrated, &runtime, &mut manifest, &mut files)?;
+    let mut reference = calibrated.reference.clone();
+    let int8 = int8::add(trained, calibrated, &runtime, (&mut manifest, &mut reference), &mut files)?;
+    files.insert(Manifest::REFERENCE.to_owned(), reference_json(&reference)?);
     // The version depends on the answers of every variant.
     manifest.files = files.iter().map(|(name, bytes)| (name.clone(), digest(bytes))).collect();
     manifest.version = next(existing.as_ref(), &manifest, paths.bump)?.to_string();

@@ -1,12 +1,18 @@
 //! Screens for borders, burned-in text and extreme exposure. They are coarse and only count candidates for a
 //! data audit; `validate` rejects images.
 
-use crate::statistics::letters::{MARK_CONTRAST, MARK_LEVEL, Surroundings, is_outer};
 use crate::statistics::{ImageStatistics, border};
 use serde::{Deserialize, Serialize};
 
 /// An image counts as bordered from this share of a side on.
 const BORDER_WIDTH: f64 = 0.02;
+/// Least difference between a mark and the mean around it, in grey levels.
+const MARK_CONTRAST: f64 = 60.0;
+/// Least grey level of a mark.
+const MARK_LEVEL: u8 = 150;
+/// Half the side of the box around a pixel that it is compared with, as a share of the image's shorter side.
+const SURROUNDINGS: f64 = 0.06;
+
 /// Findings of the screens in one image.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -24,11 +30,12 @@ pub struct Artefacts {
 impl Artefacts {
     /// Screens row-major grey `pixels` at the model's size; `statistics` are those of the same image.
     pub fn of(pixels: &[u8], width: usize, statistics: &ImageStatistics) -> Self {
+        let rows: Vec<&[u8]> = pixels.chunks_exact(width.max(1)).collect();
         let s = statistics;
         Self {
             black_border: border::black(pixels, width),
             white_border: border::white(pixels, width),
-            marks: marks(pixels, width),
+            marks: marks(&rows),
             extreme_exposure: s.mean < 0.15
                 || s.mean > 0.85
                 || s.white_fraction > 0.15
@@ -44,13 +51,20 @@ impl Artefacts {
 
 /// Number of connected regions (8 neighbours) that are brighter than their surroundings and have a letter's
 /// size and shape.
-fn marks(pixels: &[u8], width: usize) -> usize {
-    let height = pixels.len() / width.max(1);
-    let surroundings = Surroundings::of(pixels, width);
-    let is_open = |(at, level): (usize, &u8)| {
-        *level >= MARK_LEVEL && f64::from(*level) - surroundings.mean(at % width, at / width) >= MARK_CONTRAST
-    };
-    let mut open: Vec<bool> = pixels.iter().enumerate().map(is_open).collect();
+fn marks(rows: &[&[u8]]) -> usize {
+    let (height, width) = (rows.len(), rows.first().map_or(0, |row| row.len()));
+    let radius = ((width.min(height) as f64 * SURROUNDINGS).round() as usize).max(2);
+    let sums = integral(rows, width);
+    let mut open: Vec<bool> = (0..width * height)
+        .map(|at| {
+            let (x, y) = (at % width, at / width);
+            let (left, right) = (x.saturating_sub(radius), (x + radius + 1).min(width));
+            let (top, bottom) = (y.saturating_sub(radius), (y + radius + 1).min(height));
+            let sum = sums[bottom][right] + sums[top][left] - sums[top][right] - sums[bottom][left];
+            let mean = sum as f64 / ((right - left) * (bottom - top)) as f64;
+            rows[y][x] >= MARK_LEVEL && f64::from(rows[y][x]) - mean >= MARK_CONTRAST
+        })
+        .collect();
     let mut n = 0;
     for start in 0..open.len() {
         if open[start] {
@@ -58,6 +72,22 @@ fn marks(pixels: &[u8], width: usize) -> usize {
         }
     }
     n
+}
+
+/// Summed-area table, with one row and one column more than the image.
+fn integral(rows: &[&[u8]], width: usize) -> Vec<Vec<u64>> {
+    let mut sums = vec![vec![0; width + 1]];
+    for row in rows {
+        let above = &sums[sums.len() - 1];
+        let mut next = vec![0; width + 1];
+        let mut so_far = 0;
+        for (x, level) in row.iter().enumerate() {
+            so_far += u64::from(*level);
+            next[x + 1] = above[x + 1] + so_far;
+        }
+        sums.push(next);
+    }
+    sums
 }
 
 struct Region {
@@ -104,12 +134,13 @@ impl Region {
             (self.left + self.right) as f64 / 2.0 / width as f64,
             (self.top + self.bottom) as f64 / 2.0 / height as f64,
         );
+        let outer = !(0.25..=0.75).contains(&x) || !(0.2..=0.85).contains(&y);
         (0.025..=0.12).contains(&high)
             && (0.01..=0.18).contains(&wide)
             && (0.2..=0.9).contains(&fill)
             && down * 3 >= across
             && down <= across * 5
-            && is_outer(x, y)
+            && outer
     }
 }
 

@@ -1,6 +1,7 @@
 //! Edges and texture of an image at the model's size.
 
 use crate::histogram::count_bytes;
+use std::num::Wrapping;
 
 /// Bits that the co-occurrence counts drop: 64 steps for 256 levels.
 const DROPPED_BITS: u32 = 2;
@@ -23,9 +24,9 @@ impl Texture {
         let mut patterns = Vec::with_capacity(pixels.len());
         for window in rows.windows(3) {
             let slopes = Slopes::of([window[0], window[1], window[2]]);
-            energy += u64::from(slopes.energy);
-            laplacian += i64::from(slopes.laplacian);
-            laplacian_squared += u64::from(slopes.laplacian_squared);
+            energy += u64::from(slopes.energy.0 as u32);
+            laplacian += i64::from(slopes.laplacian.0);
+            laplacian_squared += u64::from(slopes.laplacian_squared.0 as u32);
             local_patterns([window[0], window[1], window[2]], &mut patterns);
         }
         let n = ((width - 2) * (rows.len() - 2)) as f64;
@@ -40,25 +41,28 @@ impl Texture {
     }
 }
 
-/// Sums over a row. 32 bits are enough for 2048 pixels.
+/// Sums over a row, without the checks for overflow that would keep the compiler from vectorising: 32 bits,
+/// read as unsigned where a sum of squares, are enough for 2048 pixels.
 #[derive(Default)]
 struct Slopes {
-    energy: u32,
-    laplacian: i32,
-    laplacian_squared: u32,
+    energy: Wrapping<i32>,
+    laplacian: Wrapping<i32>,
+    laplacian_squared: Wrapping<i32>,
 }
 
 impl Slopes {
     fn of([above, middle, below]: [&[u8]; 3]) -> Self {
         let mut sums = Self::default();
         for ((a, m), b) in above.windows(3).zip(middle.windows(3)).zip(below.windows(3)) {
-            let [a, m, b] = [a, m, b].map(|w| [i32::from(w[0]), i32::from(w[1]), i32::from(w[2])]);
-            let across = a[2] + 2 * m[2] + b[2] - a[0] - 2 * m[0] - b[0];
-            let down = b[0] + 2 * b[1] + b[2] - a[0] - 2 * a[1] - a[2];
-            let curvature = a[1] + m[0] + m[2] + b[1] - 4 * m[1];
-            sums.energy += (across * across + down * down) as u32;
+            let [a, m, b] = [a, m, b]
+                .map(|w| [Wrapping(i32::from(w[0])), Wrapping(i32::from(w[1])), Wrapping(i32::from(w[2]))]);
+            let two = Wrapping(2);
+            let across = a[2] + two * m[2] + b[2] - a[0] - two * m[0] - b[0];
+            let down = b[0] + two * b[1] + b[2] - a[0] - two * a[1] - a[2];
+            let curvature = a[1] + m[0] + m[2] + b[1] - Wrapping(4) * m[1];
+            sums.energy += across * across + down * down;
             sums.laplacian += curvature;
-            sums.laplacian_squared += (curvature * curvature) as u32;
+            sums.laplacian_squared += curvature * curvature;
         }
         sums
     }

@@ -89,7 +89,7 @@ macro_rules! with_columns {
         assumed: Option<Value>, since 5;
         /// Version of the definition of `image_statistics`.
         statistics_version: Option<i16>;
-        /// Pixel statistics of the validated image.
+        /// Pixel statistics of the validated image, by name: 18 since version 2, of which version 1 has 11.
         #[api(schema(value_type = Option<Object>))]
         image_statistics: Option<Value>;
         /// Name of the bundle.

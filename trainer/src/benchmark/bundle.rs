@@ -68,7 +68,7 @@ pub fn make_bundle(config: &Config, request: &Request) -> Result<()> {
     let runtime = Runtime::load(request.onnxruntime)?;
     let int8 = quantise(&runtime, &fp32, phantoms.images(), size, config.export.int8_weight_bits)?;
     let (mut files, mut variants) = (BundleFiles::new(), BTreeMap::new());
-    let mut measured = None;
+    let mut scores = BTreeMap::new();
     for (name, file, graph, tolerance) in [
         (VARIANT, export::GRAPH, fp32, golden::TOLERANCE),
         (VARIANT_INT8, GRAPH_INT8, int8, golden::TOLERANCE_INT8),
@@ -97,12 +97,11 @@ pub fn make_bundle(config: &Config, request: &Request) -> Result<()> {
             golden,
         };
         variants.insert(name.to_owned(), variant);
-        measured.get_or_insert(scored);
+        scores.insert(name.to_owned(), scored);
     }
-    let scored = measured.context("no variant")?;
-    let reference = phantoms.reference(config, &scored)?;
-    files.insert(Manifest::REFERENCE.to_owned(), export::json(&reference)?);
-    let evaluation = evaluation(config, &variants[VARIANT], &phantoms, &scored)?;
+    let reference = phantoms.reference(config, &scores, VARIANT)?;
+    files.insert(Manifest::REFERENCE.to_owned(), export::reference_json(&reference)?);
+    let evaluation = evaluation(config, &variants[VARIANT], &phantoms, &scores[VARIANT])?;
     let mut manifest = manifest(config, request, contract, variants, evaluation)?;
     files.insert(Manifest::CARD.to_owned(), card(&manifest, &key).into_bytes());
     export::seal(&mut manifest, &mut files, &key)?;

@@ -2,11 +2,11 @@
 
 use anyhow::Result;
 use cxr::bundle::{FileDigest, MANIFEST, Manifest, SIGNATURE, sha256_hex, sign};
+use cxr::reference::Reference;
 use ed25519_dalek::SigningKey;
 use std::collections::BTreeMap;
 
 pub(crate) const GRAPH: &str = "model.onnx";
-pub(crate) const VARIANT: &str = "fp32";
 
 pub(crate) type BundleFiles = BTreeMap<String, Vec<u8>>;
 
@@ -21,6 +21,13 @@ pub(crate) fn seal(manifest: &mut Manifest, files: &mut BundleFiles, key: &Signi
 
 pub(crate) fn json(value: &impl serde::Serialize) -> Result<Vec<u8>> {
     let mut bytes = serde_json::to_vec_pretty(value)?;
+    bytes.push(b'\n');
+    Ok(bytes)
+}
+
+/// On one line: its thousands of numbers would each have a line of their own.
+pub(crate) fn reference_json(reference: &Reference) -> Result<Vec<u8>> {
+    let mut bytes = serde_json::to_vec(reference)?;
     bytes.push(b'\n');
     Ok(bytes)
 }

@@ -10,6 +10,7 @@ use crate::progress::say;
 use crate::train::trained::TrainedRun;
 use anyhow::{Context, Result};
 use cxr::bundle::{Manifest, Variant};
+use cxr::reference::Reference;
 use runtime::Runtime;
 
 pub(crate) const HEADING: &str = "### int8 variant\n";
@@ -20,7 +21,7 @@ pub(super) fn add(
     trained: &TrainedRun,
     calibrated: &Calibrated,
     runtime: &Runtime,
-    manifest: &mut Manifest,
+    (manifest, reference): (&mut Manifest, &mut Reference),
     files: &mut BundleFiles,
 ) -> Result<Option<String>> {
     let config = trained.config;
@@ -38,7 +39,7 @@ pub(super) fn add(
         folds: &trained.folds,
         recipe: trained.recipe(),
     };
-    let Quantised { graph, mut session, variant, comparison } = match model.quantise()? {
+    let Quantised { graph, mut session, variant, comparison, on_calibrate } = match model.quantise()? {
         Int8::Variant(quantised) => *quantised,
         Int8::LeftOut(why) => {
             say(format!("the variant int8 is left out of the bundle, which has only fp32: {why}"));
@@ -49,6 +50,7 @@ pub(super) fn add(
     let variant = Variant { golden, ..variant };
     let section = card::int8(&variant, &comparison)?;
     manifest.variants.insert(VARIANT_INT8.to_owned(), variant);
+    reference.add_variant(VARIANT_INT8, &on_calibrate.probabilities, &on_calibrate.positive);
     files.insert(GRAPH_INT8.to_owned(), graph);
     Ok(Some(section))
 }

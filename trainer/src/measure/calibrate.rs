@@ -5,8 +5,10 @@ pub mod comparison;
 pub mod distribution;
 mod embedding;
 mod fit;
+mod reference;
 pub(crate) use embedding::embedding_reference;
 pub(crate) use fit::{ScoreSource, fit};
+pub(crate) use reference::{FoldScores, reference_of_fold};
 pub mod policy;
 
 use crate::config::Calibration;
@@ -14,7 +16,7 @@ use crate::data::census::Census;
 use crate::data::folds::Fold;
 use crate::files;
 use crate::markdown::measured;
-use crate::measure::sample::{CALIBRATION_BINS, Sample, patients};
+use crate::measure::sample::{Sample, patients};
 use crate::measure::sample_size::{missing, sensitivity_lower_bound};
 use crate::progress::say;
 use crate::run::RunDirectory;
@@ -22,14 +24,15 @@ use crate::train::trained::TrainedRun;
 use anyhow::{Context, Result, ensure};
 use comparison::MethodEvaluation;
 use cxr::analysis::conformal::ConformalSets;
-use cxr::analysis::scoring::reliability::bins_equal_width;
-use cxr::reference::{Quantiles, Reference};
+use cxr::reference::Reference;
 use cxr::{AffineCalibration, DecisionPolicy};
 use distribution::OodAnalysis;
 use policy::{Rule, RuleEvaluation, evaluate_rules};
 use serde::{Deserialize, Serialize};
 
 const FILE: &str = "calibration.json";
+/// The variant of the network's own weights.
+pub(crate) const VARIANT: &str = "fp32";
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -131,15 +134,14 @@ pub fn calibrate(trained: &TrainedRun) -> Result<Calibrated> {
         rules: evaluate_rules(config, seed, &sample, &select_sample)?,
         ood: distribution::analyse(trained, &embedding, &scores, (&select_pixels, &select))?,
     };
-    let reference = Reference {
-        fold: policy::FOLD.name().to_owned(),
-        n: positive.len(),
-        base_rate: sample.n_positive() as f64 / positive.len() as f64,
-        statistics: Reference::statistics_of(&pixels.statistics),
-        probability: Quantiles::of(&fitted).context("no probabilities")?,
-        calibration: bins_equal_width(&fitted, &positive, CALIBRATION_BINS),
-        embedding,
+    let fold = FoldScores {
+        pixels: &pixels,
+        probabilities: [(VARIANT.to_owned(), fitted.clone())].into(),
+        default_variant: VARIANT,
+        embeddings: &scores.embeddings,
     };
+    let originals = trained.config.export.originals.as_deref();
+    let reference = reference_of_fold(fold, &embedding, &trained.recipe(), originals)?;
     let sets = |alpha: &f64| ConformalSets::fit(&fitted, &positive, *alpha);
     let calibrated = Calibrated {
         weights_sha256: trained.weights_sha256.clone(),

@@ -6,12 +6,13 @@ use crate::config::Config;
 use crate::export::int8::HEADING;
 use crate::export::int8::variant::{Fp32Model, GRAPH_INT8, Int8, Quantised, VARIANT_INT8};
 use crate::export::section::with_section;
-use crate::export::{VARIANT, card, golden};
+use crate::export::{VARIANT, card, golden, reference_json};
 use anyhow::{Context, Result, bail};
-use cxr::bundle::Variant;
+use cxr::bundle::{Manifest, Variant};
 use runtime::Runtime;
 
-/// Writes the next minor version with an int8 variant. Otherwise only the card changes.
+/// Writes the next minor version with an int8 variant. Otherwise only the card and the variant's
+/// probabilities in the reference change.
 pub fn quantise_bundle(config: &Config, request: &Request<'_>) -> Result<()> {
     let released = request.open(config)?;
     let bundle = &released.bundle;
@@ -29,7 +30,7 @@ pub fn quantise_bundle(config: &Config, request: &Request<'_>) -> Result<()> {
         folds: &released.folds,
         recipe: released.recipe(),
     };
-    let Quantised { graph, mut session, variant, comparison } = match model.quantise()? {
+    let Quantised { graph, mut session, variant, comparison, on_calibrate } = match model.quantise()? {
         Int8::Variant(quantised) => *quantised,
         Int8::LeftOut(why) => {
             bail!("{why}: nothing is written; try int8_weight_bits: 8 or more int8_images, or serve fp32")
@@ -44,6 +45,11 @@ pub fn quantise_bundle(config: &Config, request: &Request<'_>) -> Result<()> {
     let mut revision = Revision::of(bundle, request)?;
     revision.card = with_section(&revision.card, HEADING, &card::int8(&variant, &comparison)?);
     revision.files.insert(GRAPH_INT8.to_owned(), graph);
+    let mut reference = bundle.reference().clone();
+    reference.add_variant(VARIANT_INT8, &on_calibrate.probabilities, &on_calibrate.positive);
+    if reference != *bundle.reference() {
+        revision.files.insert(Manifest::REFERENCE.to_owned(), reference_json(&reference)?);
+    }
     revision.manifest.variants.insert(VARIANT_INT8.to_owned(), variant);
     revision.install(&config.tracking, request)
 }

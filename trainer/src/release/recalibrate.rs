@@ -3,6 +3,7 @@
 
 mod card;
 pub mod labels;
+pub mod measured;
 mod result;
 mod rows;
 
@@ -18,12 +19,13 @@ use crate::progress::say;
 use crate::release::revision::{self, Revision};
 use crate::run::verdict;
 use anyhow::{Context, Result, ensure};
-use cxr::DecisionPolicy;
 use cxr::analysis::calibration::{Method, cross_validated, grouped_parts};
+use cxr::analysis::population::Population;
 use cxr::analysis::scoring::bootstrap::interval95;
-use cxr::analysis::scoring::reliability::{bins_equal_width, log_loss_of};
+use cxr::analysis::scoring::reliability::log_loss_of;
 use cxr::bundle::{Bundle, Manifest, Measured};
-use cxr::reference::{Quantiles, Reference};
+use cxr::reference::Reference;
+use cxr::{AffineCalibration, DecisionPolicy};
 use labels::{Expected, Labelled};
 use result::by_class;
 pub use result::{FILE, Recalibration};
@@ -205,20 +207,33 @@ fn apply(
     let variant = manifest.variants.get_mut(&default).context("the bundle lacks its default variant")?;
     variant.calibration = found.calibration_after;
     variant.policy = policy.clone();
-    let fitted = probabilities(found.calibration_after, &labelled.logits);
-    let reference = Reference {
-        fold: FOLD.to_owned(),
-        n: fitted.len(),
-        base_rate: found.n[1] as f64 / fitted.len() as f64,
-        probability: Quantiles::of(&fitted).context("no labels")?,
-        calibration: bins_equal_width(&fitted, &labelled.positive, CALIBRATION_BINS),
-        // The distributions of images and embeddings cannot be measured from the log.
-        ..bundle.reference().clone()
-    };
-    revision.files.insert(Manifest::REFERENCE.to_owned(), export::json(&reference)?);
+    let reference = reference(bundle, labelled, (&default, found.calibration_after))?;
+    revision.files.insert(Manifest::REFERENCE.to_owned(), export::reference_json(&reference)?);
     revision.files.insert(FILE.to_owned(), export::json(found)?);
     // The verdict was on the old calibration and operating point. The card still states it.
     revision.files.remove(verdict::FILE);
     revision.card = card::recalibrated(&revision.card, found, (&policy, objections), &manifest.labels)?;
     Ok(())
+}
+
+/// The reference of the labelled images alone. Only the distribution of the training embeddings stays: it is
+/// the measure of positions, not a population to compare with.
+fn reference(
+    bundle: &Bundle,
+    labelled: &Labelled,
+    (variant, calibration): (&str, AffineCalibration),
+) -> Result<Reference> {
+    let mut not_measured = labelled.measured.not_measured.clone();
+    not_measured.insert("rejections".to_owned(), "the labels are of predicted images".to_owned());
+    let population = Population {
+        fold: FOLD,
+        positive: &labelled.positive,
+        patients: &labelled.patients,
+        probabilities: [(variant.to_owned(), probabilities(calibration, &labelled.logits))].into(),
+        default_variant: variant,
+        positions: &labelled.measured.positions,
+        statistics: labelled.measured.statistics.clone(),
+        not_measured,
+    };
+    population.reference(bundle.reference().embedding.clone(), CALIBRATION_BINS).context("no labels")
 }

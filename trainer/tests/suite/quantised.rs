@@ -191,10 +191,18 @@ fn a_run_is_exported_with_both_variants_and_a_bundle_gets_one_later() {
     assert_accepted(&out);
     let later = open(&out, None).unwrap();
     assert_eq!((plain.manifest().version.as_str(), later.manifest().version.as_str()), ("1.0.0", "1.1.0"));
-    for file in plain.manifest().files.keys().filter(|file| *file != "MODEL_CARD.md") {
+    let changed = ["MODEL_CARD.md", "reference.json"];
+    for file in plain.manifest().files.keys().filter(|file| !changed.contains(&file.as_str())) {
         assert_eq!(plain.file(file), later.file(file), "{file} stays as it is");
     }
     assert_eq!(plain.manifest().variants["fp32"], later.manifest().variants["fp32"]);
+    let variants =
+        |bundle: &Bundle| bundle.reference().probability_by_variant.clone().into_keys().collect::<Vec<_>>();
+    assert_eq!(
+        (variants(&plain), variants(&later)),
+        (vec!["fp32".into()], vec!["fp32".into(), "int8".into()])
+    );
+    assert_eq!(plain.reference().statistics, later.reference().statistics);
     assert_eq!(later.manifest().default_variant, "fp32");
     let card = String::from_utf8_lossy(later.file("MODEL_CARD.md").unwrap()).into_owned();
     assert!(card.contains("\n### int8 variant\n") && card.contains("| int8 on select |"), "{card}");
@@ -248,6 +256,14 @@ fn complete_beside(workbench: &Workbench) {
     assert!(printed.contains("1.2.0 is taken") && printed.contains("site has that version"), "{printed}");
     succeed(&mut complete(&["--version", "1.3.0"]));
     assert_accepted(&out);
+    let reference = open(&out, None).unwrap().reference().clone();
+    let joint = reference.joint.unwrap();
+    assert_eq!(
+        (reference.version, reference.n, reference.rejections.map(|found| found.n)),
+        (2, joint.n, Some(joint.n))
+    );
+    assert_eq!(joint.probability_by_variant.keys().collect::<Vec<_>>(), ["fp32", "int8"]);
+    assert_eq!(reference.position.unwrap().coordinates.len(), reference.embedding.components.len());
     std::fs::remove_dir_all(out).unwrap();
     std::fs::remove_dir_all(workbench.path().join("site")).unwrap();
 }

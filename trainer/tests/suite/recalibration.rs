@@ -74,6 +74,11 @@ fn labels_of_a_site_make_the_next_version_with_the_same_graph() {
     assert!((recalibrated.calibration.bias - 1.2).abs() < 0.1, "{:?}", recalibrated.calibration);
     assert!(recalibrated.policy.chosen.sensitivity >= 0.9);
     assert_eq!(new.reference().embedding, site.old.reference().embedding);
+    // One population: the labels have no image statistics, so those of the old reference are not kept.
+    let reference = new.reference();
+    assert_eq!((reference.version, reference.n, reference.n_patients), (2, 1000, Some(500)));
+    assert!(reference.statistics.is_empty() && reference.not_measured["mean"].contains("0 of 1000"));
+    assert_eq!(reference.joint.as_ref().map(|joint| joint.n), Some(1000));
     let found: Recalibration = serde_json::from_slice(new.file("recalibration.json").unwrap()).unwrap();
     assert_eq!((found.parent_digest.as_str(), found.n_patients), (digest.as_str(), 500));
     assert!(found.after.ece.value < found.before.ece.value && found.improvement.ci95[0] > 0.0);

@@ -8,14 +8,15 @@ use crate::measure::sample::CALIBRATION_BINS;
 use crate::model::Network;
 use crate::train::score::Scores;
 use anyhow::{Context, Result};
+use cxr::analysis::population::{Population, by_name};
 use cxr::analysis::scoring::confusion::ConfusionMatrix;
-use cxr::analysis::scoring::reliability::bins_equal_width;
 use cxr::decide::{OperatingPoint, ReviewBand};
 use cxr::phantom::{PhantomSpec, encode_png, generate};
 use cxr::reference::{Quantiles, Reference};
 use cxr::statistics::ImageStatistics;
 use cxr::{AffineCalibration, DecisionPolicy};
 use runtime::Session;
+use std::collections::BTreeMap;
 use tch::Device;
 
 pub(super) const N: usize = 32;
@@ -97,17 +98,31 @@ impl Phantoms {
         })
     }
 
-    pub(super) fn reference(&self, config: &Config, scores: &Scores) -> Result<Reference> {
-        let fitted = probabilities(AffineCalibration { scale: 1.0, bias: 0.0 }, &scores.logits);
-        let n_positive = self.positive.iter().filter(|positive| **positive).count();
-        Ok(Reference {
-            fold: FOLD.to_owned(),
-            n: fitted.len(),
-            base_rate: n_positive as f64 / fitted.len() as f64,
-            statistics: Reference::statistics_of(&self.statistics),
-            probability: Quantiles::of(&fitted).context("no phantoms")?,
-            calibration: bins_equal_width(&fitted, &self.positive, CALIBRATION_BINS),
-            embedding: embedding_reference(&scores.embeddings, COMPONENTS, config.calibration.ood_score)?,
-        })
+    /// `scores` are those of every variant by name.
+    pub(super) fn reference(
+        &self,
+        config: &Config,
+        scores: &BTreeMap<String, Scores>,
+        default_variant: &str,
+    ) -> Result<Reference> {
+        let calibration = AffineCalibration { scale: 1.0, bias: 0.0 };
+        let embeddings =
+            &scores.get(default_variant).context("the default variant has no scores")?.embeddings;
+        let embedding = embedding_reference(embeddings, COMPONENTS, config.calibration.ood_score)?;
+        let positions = embeddings.iter().map(|values| Ok(embedding.locate(values)?));
+        let population = Population {
+            fold: FOLD,
+            positive: &self.positive,
+            patients: &(0..N).collect::<Vec<_>>(),
+            probabilities: scores
+                .iter()
+                .map(|(name, scores)| (name.clone(), probabilities(calibration, &scores.logits)))
+                .collect(),
+            default_variant,
+            positions: &positions.collect::<Result<Vec<_>>>()?,
+            statistics: by_name(&self.statistics),
+            not_measured: BTreeMap::new(),
+        };
+        population.reference(embedding, CALIBRATION_BINS).context("no phantoms")
     }
 }

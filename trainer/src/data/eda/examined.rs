@@ -207,7 +207,7 @@ fn shortcuts(seen: &[Seen], seed: u64) -> Result<Vec<Shortcut>> {
         ("white_border", |f| f.artefacts.white_border),
         ("marks", |f| f.artefacts.marks as f64),
     ];
-    let of_image = names().enumerate().map(|(at, name)| {
+    let of_image = ImageStatistics::NAMES.into_iter().enumerate().map(|(at, name)| {
         (name, seen.iter().map(|(_, facts)| facts.statistics.values()[at]).collect::<Vec<f64>>())
     });
     let of_file =

@@ -53,6 +53,14 @@ pub struct Quantised {
     /// Without golden outputs.
     pub variant: Variant,
     pub comparison: Comparison,
+    pub on_calibrate: OnCalibrate,
+}
+
+/// Calibrated probabilities and labels of the calibrate fold.
+#[derive(Debug)]
+pub struct OnCalibrate {
+    pub probabilities: Vec<f64>,
+    pub positive: Vec<bool>,
 }
 
 /// int8 against fp32 on the select fold, each with its own calibration and operating point.
@@ -91,6 +99,10 @@ impl Fp32Model<'_> {
             Err(error) => return Ok(Int8::LeftOut(format!("{error:#}"))),
         };
         let policy = self.policy(calibration, &pixels, &scores)?;
+        let on_calibrate = OnCalibrate {
+            probabilities: probabilities(calibration, &scores.logits),
+            positive: pixels.positive(),
+        };
         let select = self.pixels(Fold::Select)?;
         let int8 = score_graph(&mut session, &select, "int8 on select")?;
         let fp32 = score_graph(&mut self.session(self.graph, "fp32")?, &select, "fp32 on select")?;
@@ -121,7 +133,7 @@ impl Fp32Model<'_> {
             heatmap: found.maps.scale.ok(),
             golden: Vec::new(),
         };
-        Ok(Int8::Variant(Box::new(Quantised { graph, session, variant, comparison })))
+        Ok(Int8::Variant(Box::new(Quantised { graph, session, variant, comparison, on_calibrate })))
     }
 
     fn pixels(&self, fold: Fold) -> Result<Pixels> {

@@ -1,5 +1,6 @@
 //! Labelled predictions from the service's audit log.
 
+use super::measured::{LoggedMeasurements, RowMeasurements};
 use super::rows::{Label, Row, RowState, read};
 use anyhow::{Context, Result, bail, ensure};
 use cxr::decide::DecisionKind;
@@ -34,6 +35,7 @@ pub struct Labelled {
     pub sources: BTreeMap<String, usize>,
     /// Images whose current label differs from an earlier one.
     pub n_relabelled: usize,
+    pub measured: LoggedMeasurements,
     pub sha256: String,
 }
 
@@ -41,6 +43,7 @@ struct Prediction {
     logit: f64,
     patient: String,
     labels: Vec<(bool, Label)>,
+    measured: RowMeasurements,
 }
 
 struct Log<'a> {
@@ -103,7 +106,8 @@ impl Log<'_> {
         self.found.grouped |= GROUP[..3].iter().any(|column| row.text(column).is_some());
         // Unique, since no column holds a NUL.
         let patient = patient.map_or_else(|| format!("\0{n}"), str::to_owned);
-        self.predictions.push(Prediction { logit, patient, labels });
+        let measured = RowMeasurements::of(row)?;
+        self.predictions.push(Prediction { logit, patient, labels, measured });
         Ok(())
     }
 
@@ -141,8 +145,8 @@ impl Log<'_> {
 
     fn finish(self) -> Labelled {
         let Self { predictions, mut found, .. } = self;
-        let mut patients = BTreeMap::new();
-        for Prediction { logit, patient, labels } in predictions {
+        let (mut patients, mut rows) = (BTreeMap::new(), Vec::new());
+        for Prediction { logit, patient, labels, measured } in predictions {
             let Some((positive, source)) = current(&labels) else {
                 *found.skipped.entry("with contradicting labels of the same time".to_owned()).or_default() +=
                     1;
@@ -155,8 +159,10 @@ impl Log<'_> {
             let next = patients.len();
             found.patients.push(*patients.entry(patient).or_insert(next));
             found.logits.push(logit);
+            rows.push(measured);
             found.positive.push(positive);
         }
+        found.measured = LoggedMeasurements::of(&rows);
         found
     }
 }

@@ -12,7 +12,7 @@ use time::format_description::well_known::Rfc3339;
 
 /// The columns that recalibration uses, named as in the log. `patient` and `pseudonym` are accepted for
 /// `subject`.
-const COLUMNS: [&str; 12] = [
+const COLUMNS: [&str; 15] = [
     "id",
     "outcome",
     "decision",
@@ -25,6 +25,9 @@ const COLUMNS: [&str; 12] = [
     "pseudonym",
     "input_digest",
     "label",
+    "image_statistics",
+    "ood_score",
+    "embedding_coordinates",
 ];
 
 #[derive(Debug, Clone, PartialEq, Eq)]

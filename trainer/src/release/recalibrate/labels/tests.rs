@@ -113,3 +113,25 @@ fn rows_without_a_patient_count_as_one_each_and_equal_uploads_are_grouped() {
     assert_eq!(found.patients, [0, 1, 0]);
     assert!(!found.grouped);
 }
+
+#[test]
+fn statistics_and_positions_are_measured_only_if_every_labelled_row_has_them() {
+    let row = |id: &str, label: &str, more: &str| {
+        format!("{{\"id\":\"{id}\",\"logit\":1.0,\"label\":{label}{more}}}\n")
+    };
+    let second = ",\"image_statistics\":{\"mean\":0.5,\"letters\":0.1},\"ood_score\":1.5,\"embedding_coordinates\":[1,-2]";
+    let first = ",\"image_statistics\":{\"mean\":0.25}";
+    // The third row is not labelled: what it lacks does not matter.
+    let whole = row("a", "1", second) + &row("b", "0", second) + &row("c", "null", first);
+    let found = read(&whole).unwrap().measured;
+    assert_eq!((found.statistics["mean"].as_slice(), found.positions.len()), ([0.5, 0.5].as_slice(), 2));
+    assert_eq!(found.positions[0].coordinates, [1.0, -2.0]);
+    assert!(!found.statistics.contains_key("border") && found.not_measured["border"].contains("0 of 2"));
+    let mixed = row("a", "1", second) + &row("b", "0", first);
+    let found = read(&mixed).unwrap().measured;
+    assert_eq!(found.statistics.keys().collect::<Vec<_>>(), [&"mean"], "version 1 of the statistics has it");
+    assert!(found.positions.is_empty() && found.not_measured["position"].contains("1 of 2"));
+    assert!(found.not_measured["letters"].contains("1 of 2"));
+    let error = read(&row("a", "1", ",\"image_statistics\":[1]")).unwrap_err();
+    assert!(format!("{error:#}").contains("image_statistics: not as in the log"), "{error:#}");
+}

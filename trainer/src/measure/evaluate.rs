@@ -206,8 +206,8 @@ fn counts(confusion: ConfusionMatrix) -> String {
 /// What the expected calibration error of a report or card is.
 pub const ECE_NOTE: &str = "Expected calibration error (ECE): the root mean square of the gap between share of positives and mean probability, over at most 15 bins with equal numbers of images. The value is median-unbiased: 0 if the images show no error. Its interval inverts a test and covers near 0 too.";
 
-/// The same for figures of [`EceKind::PlugIn`], which runs and bundles from before hold. A resample repeats some
-/// images and omits others, so its bins look worse calibrated.
+/// The same for figures of [`EceKind::PlugIn`], which runs and bundles from before hold. A resample repeats
+/// some images and omits others, so its bins look worse calibrated.
 pub const PLUG_IN_ECE_NOTE: &str = "Expected calibration error (ECE): the mean absolute gap over 15 bins of equal width. Resampled data look worse calibrated: its interval is biased upwards and can lie above the ECE.";
 
 pub const fn ece_note(kind: EceKind) -> &'static str {

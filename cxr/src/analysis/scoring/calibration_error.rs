@@ -6,14 +6,15 @@
 //! Liang and Ma 2019). It is in units of probability and never below the mean absolute gap of the same bins.
 //!
 //! **Why not resample.** Noise alone opens gaps, so the plug-in error of a calibrated score is above 0, and
-//! that of a resample is higher still: a percentile interval then excludes the truth (docs/monitoring/ECE.md).
+//! that of a resample is higher still: a percentile interval then excludes the truth
+//! (docs/monitoring/ECE.md).
 //!
 //! **The interval** holds the errors that a test at each side does not reject. The statistic is the plug-in
-//! squared error of the sample. Its mean, variance and skewness under a candidate follow from the cumulants of
-//! binomial counts; a cube-root normal (Wilson and Hilferty 1931) gives its quantiles. How the error is spread
-//! over the bins is unknown and changes the variance: the candidates are multiples of the observed gaps, with
-//! the noise of the noisiest bin added to its gap. Only `+ - * /`, square roots and comparisons are used: the
-//! result has the same bits on every machine.
+//! squared error of the sample. Its mean, variance and skewness under a candidate follow from the cumulants
+//! of binomial counts; a cube-root normal (Wilson and Hilferty 1931) gives its quantiles. How the error is
+//! spread over the bins is unknown and changes the variance: the candidates are multiples of the observed
+//! gaps, with the noise of the noisiest bin added to its gap. Only `+ - * /`, square roots and comparisons
+//! are used: the result has the same bits on every machine.
 
 use super::judgeable;
 use std::collections::BTreeMap;
@@ -132,8 +133,8 @@ fn complete(bins: &mut [Bin], design_effect: f64) {
     }
 }
 
-/// The largest probability of every bin but the last, if the images are cut into `n_bins` bins of equal count.
-/// Equal probabilities share a bin, so there may be fewer bins. Probabilities must not be NaN.
+/// The largest probability of every bin but the last, if the images are cut into `n_bins` bins of equal
+/// count. Equal probabilities share a bin, so there may be fewer bins. Probabilities must not be NaN.
 pub fn edges_of_equal_count(probabilities: &[f64], n_bins: usize) -> Vec<f64> {
     let mut sorted = probabilities.to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -267,7 +268,8 @@ impl Statistic {
     }
 
     /// The largest squared error that may show no wrong label at all: with a probability of 2.5 %, a bin of n
-    /// images has none if its rate is `-ln(0.025) / n`. This matters for certain and right probabilities only.
+    /// images has none if its rate is `-ln(0.025) / n`. This matters for certain and right probabilities
+    /// only.
     fn unseen(&self) -> f64 {
         const MINUS_LN: f64 = 3.688_879_454_113_936;
         let of_bin = |bin: &Bin| {
@@ -282,8 +284,8 @@ impl Statistic {
         let squared = self.largest(observed, 0.0);
         // A sample without a gap, such as one of certain and right probabilities, shows no error.
         let low = if observed > 0.0 { self.largest(observed, Z).min(squared) } else { 0.0 };
-        // A statistic that is small by luck does not show a small error (Cowan et al. 2011): the upper limit is
-        // at least what the median of no error gives.
+        // A statistic that is small by luck does not show a small error (Cowan et al. 2011): the upper limit
+        // is at least what the median of no error gives.
         let typical = self.under(0.0).1.quantile(0.0);
         let high = self.largest(observed.max(typical), -Z).max(self.unseen()).max(squared).min(1.0);
         CalibrationError { value: squared.sqrt(), ci95: [low.sqrt(), high.sqrt()], n_bins: self.bins.len() }
@@ -323,8 +325,8 @@ struct Distribution {
 }
 
 impl Distribution {
-    /// The quantile of a shifted gamma distribution with these cumulants, by Wilson and Hilferty (1931). In the
-    /// lower half it never begins above 0, where the statistic begins.
+    /// The quantile of a shifted gamma distribution with these cumulants, by Wilson and Hilferty (1931). In
+    /// the lower half it never begins above 0, where the statistic begins.
     fn quantile(&self, z: f64) -> f64 {
         let deviation = self.variance.sqrt();
         let mut skewness = if deviation > 0.0 { self.third / (self.variance * deviation) } else { 0.0 };

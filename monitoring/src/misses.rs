@@ -107,7 +107,8 @@ impl RateDetector {
 
 /// Inverse inclusion probability of a label that a detector may count.
 pub(crate) fn weight(label: &LabelledObservation, is_complete: bool) -> Option<f64> {
-    let is_usable = !label.is_correction && !label.is_repeat && (0.0..=1.0).contains(&label.score.probability);
+    let is_usable =
+        !label.is_correction && !label.is_repeat && (0.0..=1.0).contains(&label.score.probability);
     let pi = if is_complete { 1.0 } else { label.inclusion_probability? };
     (is_usable && pi > 0.0 && pi <= 1.0).then_some(1.0 / pi)
 }

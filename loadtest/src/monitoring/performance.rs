@@ -48,7 +48,11 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
     let mut scores = scores::Scores::open(args)?;
     let reference = scores.fold("calibrate")?;
     let windows = scores.fold(&args.windows)?;
-    progress(format_args!("{} images of reference, {} of windows", reference.clean().len(), windows.clean().len()));
+    progress(format_args!(
+        "{} images of reference, {} of windows",
+        reference.clean().len(),
+        windows.clean().len()
+    ));
     let mut text = windows::tables(&reference, &windows, args)?;
     text += &windows::withholding(&reference, &windows);
     text += &detectors::tables(&windows);

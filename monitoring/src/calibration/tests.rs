@@ -24,7 +24,8 @@ fn tolerated_errors_keep_the_budget_and_others_are_found() {
         assert!(mean >= 1000.0, "{intercept}: a false alarm every {mean} labels");
     }
     for (intercept, slope) in [(-1.5, 1.0), (1.5, 1.0), (0.0, 0.5), (0.0, 2.0)] {
-        let mut lengths: Vec<u64> = (0..200).map(|_| run_length(intercept, slope, 50_000, &mut rng)).collect();
+        let mut lengths: Vec<u64> =
+            (0..200).map(|_| run_length(intercept, slope, 50_000, &mut rng)).collect();
         lengths.sort_unstable();
         assert!(lengths[100] <= 600, "{intercept} {slope}: {}", lengths[100]);
     }

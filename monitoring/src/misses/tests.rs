@@ -24,7 +24,8 @@ fn false_alarms_keep_the_budget_and_delays_the_goal() {
     let lengths: Vec<u64> = (0..1000).map(|_| run_length(&promise, 0.05, 100_000, &mut rng)).collect();
     let mean = lengths.iter().sum::<u64>() as f64 / 1000.0;
     assert!(mean >= promise.threshold, "a false alarm every {mean} labels");
-    let mut delay = |share: f64| median((0..1000).map(|_| run_length(&promise, share, 100_000, &mut rng)).collect());
+    let mut delay =
+        |share: f64| median((0..1000).map(|_| run_length(&promise, share, 100_000, &mut rng)).collect());
     let (ten, fifteen) = (delay(0.10), delay(0.15));
     assert!(ten <= 300 && fifteen <= 110, "{ten} {fifteen}");
 }

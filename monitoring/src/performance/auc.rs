@@ -7,7 +7,8 @@ use crate::snapshot::Figure;
 
 /// `None` unless both classes are present.
 pub(super) fn auc(known: &[Known]) -> Option<Figure> {
-    let of = |positive: bool| -> Vec<&Known> { known.iter().filter(|known| known.positive == positive).collect() };
+    let of =
+        |positive: bool| -> Vec<&Known> { known.iter().filter(|known| known.positive == positive).collect() };
     let (positives, negatives) = (of(true), of(false));
     let weight = |set: &[&Known]| set.iter().map(|known| known.weight).sum::<f64>();
     let (w_positive, w_negative) = (weight(&positives), weight(&negatives));
@@ -16,13 +17,16 @@ pub(super) fn auc(known: &[Known]) -> Option<Figure> {
     }
     let beats = shares_below(&positives, &negatives);
     let beaten = shares_below(&negatives, &positives);
-    let value = positives.iter().zip(&beats).map(|(known, share)| known.weight * share).sum::<f64>() / w_positive;
-    let of_positives = positives.iter().zip(&beats).map(|(known, share)| {
-        (known.scored.patient_day, known.weight * (share - value) / w_positive)
-    });
-    let of_negatives = negatives.iter().zip(&beaten).map(|(known, share)| {
-        (known.scored.patient_day, known.weight * (1.0 - share - value) / w_negative)
-    });
+    let value =
+        positives.iter().zip(&beats).map(|(known, share)| known.weight * share).sum::<f64>() / w_positive;
+    let of_positives = positives
+        .iter()
+        .zip(&beats)
+        .map(|(known, share)| (known.scored.patient_day, known.weight * (share - value) / w_positive));
+    let of_negatives = negatives
+        .iter()
+        .zip(&beaten)
+        .map(|(known, share)| (known.scored.patient_day, known.weight * (1.0 - share - value) / w_negative));
     let (variance, _) = variance_of_sum(of_positives.chain(of_negatives));
     let slope = value * (1.0 - value);
     // Perfectly separated or reversed: as sure as the smaller class lets one be.
@@ -38,7 +42,8 @@ pub(super) fn auc(known: &[Known]) -> Option<Figure> {
 
 /// For each of `ours` the weighted share of `theirs` below it, ties counting half.
 fn shares_below(ours: &[&Known], theirs: &[&Known]) -> Vec<f64> {
-    let mut sorted: Vec<(f64, f64)> = theirs.iter().map(|known| (known.scored.probability, known.weight)).collect();
+    let mut sorted: Vec<(f64, f64)> =
+        theirs.iter().map(|known| (known.scored.probability, known.weight)).collect();
     sorted.sort_by(|a, b| a.0.total_cmp(&b.0));
     let mut below = vec![0.0];
     for (i, (_, weight)) in sorted.iter().enumerate() {
@@ -48,8 +53,10 @@ fn shares_below(ours: &[&Known], theirs: &[&Known]) -> Vec<f64> {
     ours.iter()
         .map(|known| {
             let p = known.scored.probability;
-            let [first, last] =
-                [sorted.partition_point(|(other, _)| *other < p), sorted.partition_point(|(other, _)| *other <= p)];
+            let [first, last] = [
+                sorted.partition_point(|(other, _)| *other < p),
+                sorted.partition_point(|(other, _)| *other <= p),
+            ];
             (below[first] + below[last]) / 2.0 / total
         })
         .collect()

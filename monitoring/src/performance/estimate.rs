@@ -83,9 +83,8 @@ fn recalibration(images: &[Scored], basis: &Basis<'_>) -> (Recalibration, &'stat
     } else {
         None
     };
-    let local = (n_of_rarer >= gates::RECALIBRATION_PER_CLASS).then(|| {
-        Recalibration::of_site(basis.local, similarity.as_deref().unwrap_or(&[]), basis.base_rate)
-    });
+    let local = (n_of_rarer >= gates::RECALIBRATION_PER_CLASS)
+        .then(|| Recalibration::of_site(basis.local, similarity.as_deref().unwrap_or(&[]), basis.base_rate));
     match (local.flatten(), similarity) {
         (Some(recalibration), Some(_)) => (recalibration, "cbpe_reweighted"),
         (Some(recalibration), None) => (recalibration, "cbpe_recalibrated"),
@@ -98,7 +97,10 @@ fn withheld(images: &[Scored], basis: &Basis<'_>) -> Option<String> {
     let matters = |group: &&Group| matches!(group, Group::Score | Group::Ood | Group::Embedding);
     let drifted: Vec<&str> = basis.in_alarm.iter().filter(matters).map(|group| group.name()).collect();
     if !drifted.is_empty() {
-        return Some(format!("drift of {} is in alarm, so the model may err in ways that its probabilities do not show", drifted.join(", ")));
+        return Some(format!(
+            "drift of {} is in alarm, so the model may err in ways that its probabilities do not show",
+            drifted.join(", ")
+        ));
     }
     let mut guard = basis.guard.clone()?;
     let mut seen = HashSet::new();

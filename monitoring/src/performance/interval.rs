@@ -40,7 +40,12 @@ pub(super) fn mean(items: &[(u64, f64, f64)], range: [f64; 2]) -> Option<Figure>
         return None;
     }
     let half = Z * variance.sqrt() / weight;
-    Some(Figure { value, low: (value - half).max(range[0]), high: (value + half).min(range[1]), n: items.len() as u64 })
+    Some(Figure {
+        value,
+        low: (value - half).max(range[0]),
+        high: (value + half).min(range[1]),
+        n: items.len() as u64,
+    })
 }
 
 /// Variance of the sum of residuals that sum to zero, and the number of patient-days.
@@ -68,7 +73,10 @@ mod tests {
             (20.0, 20.0, 0.831_566_529, 1.0),
         ] {
             let [found_low, found_high] = clopper_pearson(k, n);
-            assert!((found_low - low).abs() < 1e-8 && (found_high - high).abs() < 1e-8, "{k} of {n}: {found_low} {found_high}");
+            assert!(
+                (found_low - low).abs() < 1e-8 && (found_high - high).abs() < 1e-8,
+                "{k} of {n}: {found_low} {found_high}"
+            );
         }
     }
 

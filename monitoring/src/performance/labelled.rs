@@ -21,7 +21,8 @@ pub fn realised(
     let known = weighted(cohort, &images, Truth::First);
     let n_positive = images.iter().filter(|image| image.first.positive).count() as u64;
     let selected = selected(cohort, &images, &known);
-    let weighted_figures = |known: &[Known]| if selected.is_none() { figures(known) } else { BTreeMap::new() };
+    let weighted_figures =
+        |known: &[Known]| if selected.is_none() { figures(known) } else { BTreeMap::new() };
     let (figures, revised) =
         (weighted_figures(&known), weighted_figures(&weighted(cohort, &images, Truth::Latest)));
     let reason = selected.or_else(|| too_few(&known));
@@ -121,8 +122,11 @@ fn is_equally_weighted(known: &[Known]) -> bool {
 /// Shares with exact intervals, in the order of [`FIGURES`].
 fn shares(known: &[Known]) -> [Option<Figure>; FIGURES.len()] {
     let share = |among: &dyn Fn(&Known) -> bool, hit: &dyn Fn(&Known) -> bool| {
-        let items: Vec<(u64, bool)> =
-            known.iter().filter(|item| among(item)).map(|item| (item.scored.patient_day, hit(item))).collect();
+        let items: Vec<(u64, bool)> = known
+            .iter()
+            .filter(|item| among(item))
+            .map(|item| (item.scored.patient_day, hit(item)))
+            .collect();
         interval::share(&items)
     };
     let is_right = |item: &Known| item.scored.is_flagged() == item.positive;

@@ -116,7 +116,8 @@ mod tests {
     #[test]
     fn the_fit_is_that_of_scipy() {
         // scipy 1.17 `minimize(method="BFGS", tol=1e-12)` of the same penalised likelihood.
-        let data = [(-2.0, false, 1.0), (-1.0, false, 2.0), (0.5, true, 1.0), (0.2, false, 1.0), (1.5, true, 3.0)];
+        let data =
+            [(-2.0, false, 1.0), (-1.0, false, 2.0), (0.5, true, 1.0), (0.2, false, 1.0), (1.5, true, 3.0)];
         let rows: Vec<Row> =
             data.map(|(x, positive, weight)| Row { features: vec![1.0, x], positive, weight }).into();
         let found = fit(&rows, &[0.0, 1.0], &[0.5, 4.0]).unwrap();

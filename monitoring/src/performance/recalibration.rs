@@ -42,9 +42,8 @@ impl Recalibration {
         if known.is_empty() {
             return None;
         }
-        let weights: Vec<f64> = (0..known.len())
-            .map(|i| known[i].weight * similarity.get(i).copied().unwrap_or(1.0))
-            .collect();
+        let weights: Vec<f64> =
+            (0..known.len()).map(|i| known[i].weight * similarity.get(i).copied().unwrap_or(1.0)).collect();
         let (sum, squares) = (weights.iter().sum::<f64>(), dot(&weights, &weights));
         // Weights that sum to the number of equally weighted labels with the same variance.
         let scale = sum / squares;
@@ -80,13 +79,19 @@ impl Recalibration {
             self.coefficients[0] + self.factor[0][0] * first,
             self.coefficients[1] + self.factor[1][0] * first + self.factor[1][1] * second,
         ];
-        let between = if self.is_local { [0.0; 2] } else { BETWEEN_SITES.map(|deviation| deviation * normal(rng)) };
+        let between =
+            if self.is_local { [0.0; 2] } else { BETWEEN_SITES.map(|deviation| deviation * normal(rng)) };
         self.corrected(log_odds, coefficients, between)
     }
 
     /// A change of the coefficients within the sample changes its share of positives, too. A difference between
     /// sites does not.
-    fn corrected(&self, log_odds: &[f64], [intercept, slope]: [f64; 2], between: [f64; 2]) -> (Vec<f64>, f64) {
+    fn corrected(
+        &self,
+        log_odds: &[f64],
+        [intercept, slope]: [f64; 2],
+        between: [f64; 2],
+    ) -> (Vec<f64>, f64) {
         let weight: f64 = self.sample.iter().map(|(_, weight)| weight).sum();
         let positives: f64 =
             self.sample.iter().map(|(x, weight)| weight * sigmoid(intercept + slope * x)).sum();

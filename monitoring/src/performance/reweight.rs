@@ -22,10 +22,15 @@ pub(super) fn similarity(labels: &[Known], images: &[Scored]) -> Option<Vec<f64>
     }
     // Both sets weigh the same, and together as much as the smaller one twice: that is what is known.
     let smaller = labels.len().min(images.len()) as f64;
-    let share = [smaller / images.len() as f64, smaller / labels.iter().map(|known| known.weight).sum::<f64>()];
+    let share =
+        [smaller / images.len() as f64, smaller / labels.iter().map(|known| known.weight).sum::<f64>()];
     let rows: Vec<Row> = labels
         .iter()
-        .map(|known| Row { features: features(&known.scored), positive: false, weight: share[1] * known.weight })
+        .map(|known| Row {
+            features: features(&known.scored),
+            positive: false,
+            weight: share[1] * known.weight,
+        })
         .chain(images.iter().map(|image| Row { features: features(image), positive: true, weight: share[0] }))
         .collect();
     let mut precision = vec![1.0 / (PRIOR * PRIOR); d + 2];

@@ -47,7 +47,9 @@ pub fn draw(key: &[u8], id: Uuid, pi: f64) -> bool {
 }
 
 fn uniform(key: &[u8], id: Uuid) -> f64 {
-    let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(key) else { unreachable!("HMAC takes keys of any length") };
+    let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(key) else {
+        unreachable!("HMAC takes keys of any length")
+    };
     mac.update(id.as_bytes());
     let tag = mac.finalize().into_bytes();
     // The 53 bits that a double holds exactly.

@@ -31,7 +31,8 @@ impl Stratum {
         let (n, k) = (kept * self.n, kept * self.n_positive);
         let share = Beta::new(k + 0.5, n - k + 0.5).map_or(f64::NAN, |beta| beta.sample(rng));
         // Which images were drawn is chance, too, unless all were.
-        let drawn = if weight > 1.0 { Gamma::new(n + 0.5, 1.0).map_or(n, |gamma| gamma.sample(rng)) } else { n };
+        let drawn =
+            if weight > 1.0 { Gamma::new(n + 0.5, 1.0).map_or(n, |gamma| gamma.sample(rng)) } else { n };
         let images = weight * drawn / kept;
         [images * share, images * (1.0 - share)]
     }

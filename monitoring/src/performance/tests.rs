@@ -38,7 +38,10 @@ fn scored(probability: f64, ood_score: f64, patient_day: u64) -> Scored {
 }
 
 fn known(images: &[(Scored, bool)]) -> Vec<Known> {
-    images.iter().map(|(scored, positive)| Known { scored: scored.clone(), positive: *positive, weight: 1.0 }).collect()
+    images
+        .iter()
+        .map(|(scored, positive)| Known { scored: scored.clone(), positive: *positive, weight: 1.0 })
+        .collect()
 }
 
 fn basis<'a>(bundle: &'a [Known], local: &'a [Known]) -> Basis<'a> {
@@ -78,7 +81,8 @@ fn estimates_cover_with_local_labels_where_the_bundle_is_wrong_and_the_prior_mov
             let mut rng = ChaCha8Rng::seed_from_u64(seed);
             let local = known(&images(300, 0.5, -1.5, &mut rng));
             let window = images(400, 0.3, -1.5, &mut rng);
-            let report = estimate(&window.iter().map(|(s, _)| s.clone()).collect::<Vec<_>>(), &basis(&[], &local));
+            let report =
+                estimate(&window.iter().map(|(s, _)| s.clone()).collect::<Vec<_>>(), &basis(&[], &local));
             assert_eq!((report.status, &*report.method), (EstimateStatus::Ok, "cbpe_recalibrated"));
             truth(&window).into_iter().map(|(name, value)| (report.figures[&name], value)).collect()
         },
@@ -94,7 +98,8 @@ fn estimates_without_local_labels_allow_for_a_site_that_differs() {
             let mut rng = ChaCha8Rng::seed_from_u64(seed);
             let bundle = known(&images(500, 0.5, 0.0, &mut rng));
             let window = images(400, 0.4, 0.7, &mut rng);
-            let report = estimate(&window.iter().map(|(s, _)| s.clone()).collect::<Vec<_>>(), &basis(&bundle, &[]));
+            let report =
+                estimate(&window.iter().map(|(s, _)| s.clone()).collect::<Vec<_>>(), &basis(&bundle, &[]));
             assert_eq!((report.status, &*report.method), (EstimateStatus::Ok, "cbpe"));
             truth(&window).into_iter().map(|(name, value)| (report.figures[&name], value)).collect()
         },
@@ -208,7 +213,8 @@ fn a_drawn_sample_undoes_selective_labels() {
                 .enumerate()
                 .filter_map(|(i, image)| {
                     let (_, pi) = plan.stratum(image.0.probability, THRESHOLD, image.0.is_flagged());
-                    draw(&seed.to_le_bytes(), Uuid::from_u128(i as u128), pi).then(|| label(i as u64, image, Some(pi)))
+                    draw(&seed.to_le_bytes(), Uuid::from_u128(i as u128), pi)
+                        .then(|| label(i as u64, image, Some(pi)))
                 })
                 .collect();
             let report = realised(&cohort(4000), &labels, &BTreeMap::new(), Vec::new());

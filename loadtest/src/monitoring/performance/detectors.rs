@@ -40,9 +40,11 @@ pub(super) fn tables(windows: &Fold) -> String {
         }
     }
     let images = windows.clean();
-    for (change, intercept) in
-        [("none: classes drawn from the probabilities", Some(0.0)), ("intercept -1.5", Some(-1.5)), ("the windows' own labels", None)]
-    {
+    for (change, intercept) in [
+        ("none: classes drawn from the probabilities", Some(0.0)),
+        ("intercept -1.5", Some(-1.5)),
+        ("the windows' own labels", None),
+    ] {
         let runs = (0..RUNS).map(|_| {
             let mut detector = CalibrationDetector::new(THRESHOLD);
             run(|| {

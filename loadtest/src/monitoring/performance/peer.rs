@@ -11,7 +11,11 @@ use std::process::Command;
 pub(super) type Estimates = BTreeMap<String, BTreeMap<String, [f64; 3]>>;
 
 /// Estimates each job: its reference with labels, and its window.
-pub(super) fn estimates(python: &Path, folder: &Path, jobs: &[(String, &[Known], &[Known])]) -> Result<Estimates> {
+pub(super) fn estimates(
+    python: &Path,
+    folder: &Path,
+    jobs: &[(String, &[Known], &[Known])],
+) -> Result<Estimates> {
     let mut table = String::from("job,set,probability,prediction,label\n");
     for (job, reference, window) in jobs {
         for (set, images) in [("reference", reference), ("window", window)] {

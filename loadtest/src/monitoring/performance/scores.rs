@@ -12,7 +12,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
 /// Shifts that change the image and hardly its reading.
-pub(super) const BENIGN: [Shift; 5] = [Shift::None, Shift::Contrast, Shift::Gamma, Shift::Letters, Shift::Jpeg];
+pub(super) const BENIGN: [Shift; 5] =
+    [Shift::None, Shift::Contrast, Shift::Gamma, Shift::Letters, Shift::Jpeg];
 /// Shifts under which the network fails.
 pub(super) const HARMFUL: [Shift; 2] = [Shift::Border, Shift::Adults];
 
@@ -56,7 +57,8 @@ impl<'a> Scores<'a> {
         let read = |file: &Path| std::fs::read(file).with_context(|| file.display().to_string());
         let folds: Folds = serde_json::from_slice(&read(&args.folds)?)?;
         let manifest: serde_json::Value = serde_json::from_slice(&read(&args.bundle.join("bundle.json"))?)?;
-        let reference: serde_json::Value = serde_json::from_slice(&read(&args.bundle.join("reference.json"))?)?;
+        let reference: serde_json::Value =
+            serde_json::from_slice(&read(&args.bundle.join("reference.json"))?)?;
         let variant = manifest["default_variant"].as_str().context("a default variant")?;
         let ood_threshold = manifest["variants"][variant]["policy"]["ood_threshold"].as_f64();
         std::fs::create_dir_all(&args.cache).with_context(|| args.cache.display().to_string())?;
@@ -71,7 +73,8 @@ impl<'a> Scores<'a> {
 
     pub(super) fn fold(&mut self, name: &str) -> Result<Fold> {
         let files = self.folds.get(name).with_context(|| format!("no fold {name}"))?.clone();
-        let files: Vec<PathBuf> = files.iter().map(|file| self.args.data.join("kermany224").join(file)).collect();
+        let files: Vec<PathBuf> =
+            files.iter().map(|file| self.args.data.join("kermany224").join(file)).collect();
         let mut shifts = BTreeMap::new();
         for shift in BENIGN.into_iter().chain(HARMFUL) {
             let files = if shift == Shift::Adults { adults(&self.args.data)? } else { files.clone() };

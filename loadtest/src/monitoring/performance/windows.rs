@@ -43,7 +43,11 @@ pub(super) fn tables(reference: &Fold, windows: &Fold, args: &Args) -> Result<St
         })
         .collect();
     let part = |images: &[Known], part: u64, is_window: bool| -> Vec<Known> {
-        images.iter().filter(|image| (image.scored.patient_day % PARTS == part) == is_window).cloned().collect()
+        images
+            .iter()
+            .filter(|image| (image.scored.patient_day % PARTS == part) == is_window)
+            .cloned()
+            .collect()
     };
     let of_site: Vec<Job> = shifts()
         .flat_map(|shift| (0..PARTS).map(move |third| (shift, third)))
@@ -64,7 +68,8 @@ pub(super) fn tables(reference: &Fold, windows: &Fold, args: &Args) -> Result<St
 fn table(title: &str, jobs: &[Job], reference: &Fold, args: &Args) -> Result<String> {
     let peers = match &args.peer {
         Some(python) => {
-            let jobs: Vec<_> = jobs.iter().map(|job| (job.name.clone(), &*job.reference, &*job.window)).collect();
+            let jobs: Vec<_> =
+                jobs.iter().map(|job| (job.name.clone(), &*job.reference, &*job.window)).collect();
             Some(peer::estimates(python, &args.cache, &jobs)?)
         }
         None => None,
@@ -99,8 +104,14 @@ fn table(title: &str, jobs: &[Job], reference: &Fold, args: &Args) -> Result<Str
             }
         }
         for (figure, bound) in &report.worst_case {
-            let realised = FIGURES.iter().zip(realised).find(|(name, _)| *name == figure).map_or(f64::NAN, |(_, r)| r);
-            writeln!(text, "| {} | {} | worst case | {figure} | {realised:.3} | {bound:.3} | |", job.name, job.window.len())?;
+            let realised =
+                FIGURES.iter().zip(realised).find(|(name, _)| *name == figure).map_or(f64::NAN, |(_, r)| r);
+            writeln!(
+                text,
+                "| {} | {} | worst case | {figure} | {realised:.3} | {bound:.3} | |",
+                job.name,
+                job.window.len()
+            )?;
         }
     }
     text += &errors.summary();
@@ -117,7 +128,8 @@ fn estimated(job: &Job, reference: &Fold) -> EstimateReport {
 
 /// The guard with the reference fold as the baseline.
 fn guard(reference: &Fold) -> Guard {
-    let n_out = reference.clean().iter().filter(|image| image.scored.ood_score > reference.ood_threshold).count();
+    let n_out =
+        reference.clean().iter().filter(|image| image.scored.ood_score > reference.ood_threshold).count();
     Guard::new(reference.ood_threshold, n_out as u64, reference.clean().len() as u64)
 }
 
@@ -142,7 +154,10 @@ struct Errors {
 impl Errors {
     fn add(&mut self, figure: &str, realised: f64, ours: Option<[f64; 3]>, theirs: Option<[f64; 3]>) {
         let i = FIGURES.iter().position(|name| *name == figure).unwrap_or(0);
-        let sets = [(ours, &mut self.ours[i], &mut self.covered[i]), (theirs, &mut self.theirs[i], &mut self.covered_by_peer[i])];
+        let sets = [
+            (ours, &mut self.ours[i], &mut self.covered[i]),
+            (theirs, &mut self.theirs[i], &mut self.covered_by_peer[i]),
+        ];
         for (found, errors, covered) in sets {
             if let Some([value, low, high]) = found {
                 errors.push((value - realised).abs());
@@ -191,7 +206,10 @@ pub(super) fn withholding(reference: &Fold, windows: &Fold) -> String {
                 let mut order: Vec<&Known> = images.iter().collect();
                 order.shuffle(&mut rng);
                 let mut guard = guard(reference);
-                order.iter().position(|image| guard.observe(image.scored.ood_score)).map_or(usize::MAX, |i| i + 1)
+                order
+                    .iter()
+                    .position(|image| guard.observe(image.scored.ood_score))
+                    .map_or(usize::MAX, |i| i + 1)
             })
             .collect();
         delays.sort_unstable();
@@ -210,9 +228,15 @@ pub(super) fn withholding(reference: &Fold, windows: &Fold) -> String {
     for shift in BENIGN {
         let images = &windows.shifts[&shift];
         let mut guard = guard(reference);
-        let at = (0..10 * PER_YEAR).find(|_| guard.observe(images[rng.random_range(0..images.len())].scored.ood_score));
-        let _ = writeln!(text, "| {} | {} | {} |", shift.title(), 10 * PER_YEAR, at.map_or("never".into(), |i| format!("at image {i}")));
+        let at = (0..10 * PER_YEAR)
+            .find(|_| guard.observe(images[rng.random_range(0..images.len())].scored.ood_score));
+        let _ = writeln!(
+            text,
+            "| {} | {} | {} |",
+            shift.title(),
+            10 * PER_YEAR,
+            at.map_or("never".into(), |i| format!("at image {i}"))
+        );
     }
     text
 }
-

@@ -1,6 +1,7 @@
-"""NannyML's CBPE on the scores of `cxr-loadtest monitoring performance`: reads windows.csv, writes the estimates as JSON.
+"""NannyML's CBPE on the scores of `cxr-loadtest monitoring performance`.
 
-Columns: job, set (reference or window), probability, prediction, label (of the reference).
+Reads a CSV file and writes the estimates as JSON. Columns: job, set (reference or window), probability,
+prediction, label (of the reference).
 """
 
 import json

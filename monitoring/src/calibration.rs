@@ -1,5 +1,5 @@
-//! Detector of calibration: evidence in labels that the probabilities are wrong by more than a tolerated factor
-//! of the odds. It needs no reference.
+//! Detector of calibration: evidence in labels that the probabilities are wrong by more than a tolerated
+//! factor of the odds. It needs no reference.
 //!
 //! Each bet is a likelihood ratio of two recalibrations: one that the bet is best for against the nearest one
 //! that is tolerated. Labels may be selected by the score, because both are conditional on it.
@@ -48,8 +48,8 @@ impl CalibrationDetector {
             let (alternative, tolerated) = match (bet / 2, bet % 2) {
                 (i, 0) if i < FACTORS.len() => (odds * FACTORS[i], odds * TOLERATED),
                 (i, _) if i < FACTORS.len() => (odds / FACTORS[i], odds / TOLERATED),
-                // Toward 1 below one half and away from it above, or the other way: the nearest tolerated odds
-                // lie on the same side.
+                // Toward 1 below one half and away from it above, or the other way: the nearest tolerated
+                // odds lie on the same side.
                 (_, 0) => (root, nearest(odds, root)),
                 _ => (odds * odds, nearest(odds, odds * odds)),
             };

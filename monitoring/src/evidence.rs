@@ -1,8 +1,8 @@
 //! Shiryaev-Roberts evidence of several bets against one null hypothesis, kept to the bit.
 //!
-//! Every bet multiplies its statistic by an e-value: a number that is at least 0 and at most 1 on average while
-//! the null hypothesis holds. Then the mean of the statistics grows by at most one an observation on average, so
-//! that the expected number of observations until a false alarm is at least the threshold.
+//! Every bet multiplies its statistic by an e-value: a number that is at least 0 and at most 1 on average
+//! while the null hypothesis holds. Then the mean of the statistics grows by at most one an observation on
+//! average, so that the expected number of observations until a false alarm is at least the threshold.
 
 /// Largest statistic, so that none becomes infinite.
 const CAP: f64 = 1e100;

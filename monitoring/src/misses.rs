@@ -1,8 +1,8 @@
 //! Detectors of misses among labelled positives, and of false positives among labelled negatives.
 //!
 //! The null hypothesis is that the share of errors is at most what is accepted. A bet on a larger share pays
-//! `1 + stake * weight * (error - accepted)`, with the inverse inclusion probability as weight: on average over
-//! the drawn sample that is what it would pay if every image were labelled.
+//! `1 + stake * weight * (error - accepted)`, with the inverse inclusion probability as weight: on average
+//! over the drawn sample that is what it would pay if every image were labelled.
 
 use crate::evidence::Evidence;
 use crate::observation::LabelledObservation;
@@ -71,8 +71,9 @@ impl RateDetector {
         Self { error, accepted, stakes, max_weight, evidence }
     }
 
-    /// Skips corrections, repeats, the other class, and labels that were not sought by design: those without an
-    /// inclusion probability, unless `is_complete`: the site labels every image. Returns whether it counted.
+    /// Skips corrections, repeats, the other class, and labels that were not sought by design: those without
+    /// an inclusion probability, unless `is_complete`: the site labels every image. Returns whether it
+    /// counted.
     pub fn observe(&mut self, label: &LabelledObservation, is_complete: bool) -> bool {
         let Some(weight) = weight(label, is_complete) else { return false };
         if label.positive != (self.error == Error::Miss) {

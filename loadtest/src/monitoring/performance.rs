@@ -6,6 +6,7 @@ mod peer;
 mod scores;
 mod windows;
 
+use crate::monitoring::drift::images::Shift;
 use crate::terminal::{print, progress};
 use anyhow::{Context, Result};
 use std::path::PathBuf;
@@ -46,8 +47,8 @@ pub struct Args {
 /// Scores the images, measures, prints and writes the tables.
 pub(super) fn run(args: &Args) -> Result<ExitCode> {
     let mut scores = scores::Scores::open(args)?;
-    let reference = scores.fold("calibrate")?;
-    let windows = scores.fold(&args.windows)?;
+    let reference = scores.fold("calibrate", &[Shift::None])?;
+    let windows = scores.fold(&args.windows, &[&scores::BENIGN[..], &scores::HARMFUL].concat())?;
     progress(format_args!(
         "{} images of reference, {} of windows",
         reference.clean().len(),

@@ -81,9 +81,9 @@ fn log_odds(images: &[Scored]) -> Vec<f64> {
     images.iter().map(|image| logit(image.probability)).collect()
 }
 
-/// 95 % intervals of the figures, in their order. Each draw takes other coefficients of the calibration, other
-/// patient-days and other classes of their images. The images of one patient-day share their luck, which is the
-/// strongest dependence there can be.
+/// 95 % intervals of the figures, in their order. Each draw takes other coefficients of the calibration,
+/// other patient-days and other classes of their images. The images of one patient-day share their luck,
+/// which is the strongest dependence there can be.
 pub(super) fn intervals(images: &[Scored], recalibration: &Recalibration) -> [[f64; 2]; FIGURES.len()] {
     let days = by_patient_day(images);
     let log_odds = log_odds(images);

@@ -8,8 +8,8 @@ use crate::snapshot::LabelReport;
 use std::collections::BTreeMap;
 use time::{Duration, OffsetDateTime};
 
-/// The images received in `[from, to)`. A label counts if it was recorded at most `known_within` after its image,
-/// so that months are compared after the same wait.
+/// The images received in `[from, to)`. A label counts if it was recorded at most `known_within` after its
+/// image, so that months are compared after the same wait.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Cohort {
     pub from: OffsetDateTime,

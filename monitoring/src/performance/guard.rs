@@ -6,11 +6,12 @@
 use crate::evidence::Evidence;
 
 /// Shares that the bets are best for.
-const ALTERNATIVES: [f64; 4] = [0.1, 0.25, 0.5, 0.9];
+const ALTERNATIVES: [f64; 3] = [0.1, 0.25, 0.5];
 /// Standard normal quantile of 0.9: the baseline's share has an error of its own.
 const Z: f64 = 1.281_551_565_544_6;
-/// Images between two false alarms if the share is exactly at the limit. Below it they are far rarer.
-const THRESHOLD: f64 = 1000.0;
+/// Images between two false alarms if the share is exactly at the limit. At the baseline's share there is
+/// about one in three million images.
+const THRESHOLD: f64 = 5000.0;
 
 /// Evidence that the share is above the limit. State to the bit.
 #[derive(Debug, Clone, PartialEq)]

@@ -30,7 +30,8 @@ pub(super) fn share(items: &[(u64, bool)]) -> Option<Figure> {
     Some(Figure { value, low: low.min(value), high: high.max(value), n: items.len() as u64 })
 }
 
-/// A weighted mean of `(patient-day, value, weight)`, within `range`. `None` unless there are two patient-days.
+/// A weighted mean of `(patient-day, value, weight)`, within `range`. `None` unless there are two
+/// patient-days.
 pub(super) fn mean(items: &[(u64, f64, f64)], range: [f64; 2]) -> Option<Figure> {
     let weight: f64 = items.iter().map(|(_, _, weight)| weight).sum();
     let value = items.iter().map(|(_, value, weight)| value * weight).sum::<f64>() / weight;

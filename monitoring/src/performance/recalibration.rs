@@ -4,8 +4,8 @@ use super::estimate::Known;
 use super::logistic::{self, Row, cholesky, dot, logit, sigmoid};
 use rand::RngExt;
 
-/// How far calibration differs between sites, as standard deviations of intercept and slope of the log odds: a
-/// factor of two of the odds, and a fifth. Labels of the site replace this assumption.
+/// How far calibration differs between sites, as standard deviations of intercept and slope of the log odds:
+/// a factor of two of the odds, and a fifth. Labels of the site replace this assumption.
 const BETWEEN_SITES: [f64; 2] = [std::f64::consts::LN_2, 0.2];
 
 /// `logit(corrected) = intercept + slope * logit(probability)`.
@@ -84,8 +84,8 @@ impl Recalibration {
         self.corrected(log_odds, coefficients, between)
     }
 
-    /// A change of the coefficients within the sample changes its share of positives, too. A difference between
-    /// sites does not.
+    /// A change of the coefficients within the sample changes its share of positives, too. A difference
+    /// between sites does not.
     fn corrected(
         &self,
         log_odds: &[f64],

@@ -1,5 +1,5 @@
-//! Weights of local labels by how much their images look like those to estimate: the ratio of the densities, by
-//! logistic regression of which set an image is from (PAPE, Bialek et al. 2024).
+//! Weights of local labels by how much their images look like those to estimate: the ratio of the densities,
+//! by logistic regression of which set an image is from (PAPE, Bialek et al. 2024).
 
 use super::Scored;
 use super::estimate::Known;
@@ -12,8 +12,8 @@ const MOST: f64 = 10.0;
 /// Farthest that a coordinate counts, in standard deviations.
 const FARTHEST: f32 = 5.0;
 
-/// One weight for each label. `None` if images have different coordinates, or if few labels resemble them: then
-/// the weights would rest on a handful.
+/// One weight for each label. `None` if images have different coordinates, or if few labels resemble them:
+/// then the weights would rest on a handful.
 pub(super) fn similarity(labels: &[Known], images: &[Scored]) -> Option<Vec<f64>> {
     let d = images.first()?.coordinates.len();
     let all = labels.iter().map(|known| &known.scored).chain(images);

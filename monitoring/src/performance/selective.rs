@@ -1,4 +1,5 @@
-//! Figures from labels that were sought with different, known probabilities: reviewed images and a drawn sample.
+//! Figures from labels that were sought with different, known probabilities: reviewed images and a drawn
+//! sample.
 //!
 //! Each label stands for as many images as its weight (Hajek's estimator). The interval is by strata of equal
 //! answer and weight. In each, the share of positives has the Beta distribution of Jeffreys' prior, so that a

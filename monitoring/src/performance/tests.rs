@@ -145,7 +145,8 @@ fn the_guard_finds_harm_within_fifty_images_and_practically_never_errs() {
 #[test]
 fn reweighting_follows_the_images_where_calibration_depends_on_them() {
     let mut rng = ChaCha8Rng::seed_from_u64(8);
-    // One kind of image is calibrated, the other is not. The labels hold mostly the first, the window the second.
+    // One kind of image is calibrated, the other is not. The labels hold mostly the first, the window the
+    // second.
     let mut mixed = |n: u64, share_wrong: f64| -> Vec<(Scored, bool)> {
         (0..n)
             .map(|i| {

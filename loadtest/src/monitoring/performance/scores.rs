@@ -71,12 +71,13 @@ impl<'a> Scores<'a> {
         })
     }
 
-    pub(super) fn fold(&mut self, name: &str) -> Result<Fold> {
+    /// The fold's images under `of`.
+    pub(super) fn fold(&mut self, name: &str, of: &[Shift]) -> Result<Fold> {
         let files = self.folds.get(name).with_context(|| format!("no fold {name}"))?.clone();
         let files: Vec<PathBuf> =
             files.iter().map(|file| self.args.data.join("kermany224").join(file)).collect();
         let mut shifts = BTreeMap::new();
-        for shift in BENIGN.into_iter().chain(HARMFUL) {
+        for shift in of.iter().copied() {
             let files = if shift == Shift::Adults { adults(&self.args.data)? } else { files.clone() };
             shifts.insert(shift, self.shift(name, shift, &files)?);
         }

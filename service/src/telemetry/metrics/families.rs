@@ -152,7 +152,7 @@ metrics! {
         /// Mean of 2p - 1 over the last images, with p the rank in the baseline; slice of all images only.
         drift_shift: GaugeVec["site", "version", "variant", "slice", "quantity"],
 
-        /// Share of the last images above the baseline's 99th percentile of ood_score, with its 95 % interval.
+        /// Share of the last images above the baseline's 99th percentile of ood_score (95 % interval).
         ood_share: GaugeVec["site", "version", "variant", "slice", "bound"],
         /// The same share in the baseline.
         ood_baseline_share: GaugeVec["site", "version", "variant", "slice"],

@@ -203,7 +203,7 @@ shown! {
         evidence: f64,
         /// Expected number of images between two false alarms, from the budget.
         threshold: f64,
-        /// Whether the simulation showed that false alarms stay within the budget; only then alarms are raised.
+        /// Whether the simulation showed that it keeps its budget; only then alarms are raised.
         armed: bool,
         /// Whether the group is in alarm.
         in_alarm: bool,
@@ -275,7 +275,7 @@ shown! {
         reason: Option<String>,
         /// `cbpe`, or `cbpe_reweighted` once there are enough local labels.
         method: String,
-        /// Shares (0 to 1) by name: `sensitivity`, `specificity`, `accuracy`. Empty unless the status is `ok`.
+        /// Shares (0 to 1): `sensitivity`, `specificity`, `accuracy`. Empty unless the status is `ok`.
         figures: BTreeMap<String, Figure>,
         /// While withheld: the share if every image out of distribution was answered wrongly.
         worst_case: BTreeMap<String, f64>,

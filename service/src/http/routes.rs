@@ -9,7 +9,7 @@ mod model;
 mod predictions;
 mod search;
 
-pub use metrics::MetricsPage;
+pub use metrics::MetricsPages;
 
 use super::{Shared, describe};
 use tower_http::compression::predicate::SizeAbove;

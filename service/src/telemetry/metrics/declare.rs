@@ -88,7 +88,10 @@ impl<M: Single> Series<M> {
     pub(super) fn with_label_values(&self, values: &[&str]) -> M {
         assert_eq!(values.len(), self.names.len(), "{:?}", self.names);
         let labels = self.names.iter().zip(values).map(|(name, value)| (*name, (*value).to_owned()));
-        self.metrics.get_or_create_owned(&labels.collect())
+        let mut labels: Labels = labels.collect();
+        // Written in this order, as by Prometheus' libraries for other languages.
+        labels.sort_unstable();
+        self.metrics.get_or_create_owned(&labels)
     }
 
     /// Forgets every series.

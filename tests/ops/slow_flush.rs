@@ -77,8 +77,8 @@ async fn audit_phases(server: &Server) -> Vec<(f64, f64)> {
     let metrics = server.client.get(format!("{}/metrics", server.base)).send().await.expect("an answer");
     let metrics = metrics.text().await.expect("text");
     let bucket = |line: &str| {
-        let bucket = line.strip_prefix("cxr_phase_duration_seconds_bucket{le=\"")?;
-        let (bound, n) = bucket.split_once("\",phase=\"audit\"} ")?;
+        let bucket = line.strip_prefix("cxr_phase_duration_seconds_bucket{phase=\"audit\",le=\"")?;
+        let (bound, n) = bucket.split_once("\"} ")?;
         Some((bound.parse::<f64>().ok()? * 1e3, n.parse::<f64>().ok()?))
     };
     metrics.lines().filter_map(bucket).collect()

@@ -11,7 +11,7 @@ use crate::config::Config;
 use crate::config::http::HttpConfig;
 use crate::config::model::{ModelConfig, ShadowConfig};
 use crate::hangup::Hangup;
-use crate::http::{self, Api, Deadlines, LogThrottles, REFUSAL_CODES, ResponseDelays};
+use crate::http::{self, Api, Deadlines, LogThrottles, MetricsPages, REFUSAL_CODES, ResponseDelays};
 use crate::memory::ImageMemory;
 use crate::net::{self, ListenerRole};
 use crate::pipeline::{ImageSlots, Pipeline};
@@ -145,7 +145,7 @@ impl App {
             exporter: exporter.clone(),
             cors: config.http.cors.clone(),
             delays: ResponseDelays::new(&config.http),
-            metrics_pages: Default::default(),
+            metrics_pages: MetricsPages::default(),
             body_timeout: config.http.body_timeout_ms.duration(),
         };
         Ok(Self {

@@ -52,3 +52,22 @@ rules! {
     SampleRatio(f64): "use 0 (none) to 1 (all)",
         |ratio| ensure((0.0..=1.0).contains(ratio), "out of range");
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_collectors_url_has_no_secret_and_a_ratio_is_a_share() {
+        let url = |text: &str| Checked::<CollectorUrl>::new(text.to_owned()).is_ok();
+        for plain in ["http://127.0.0.1:4318", "https://collector.example/otlp/"] {
+            assert!(url(plain), "{plain}");
+        }
+        let user = "http://user:secret@a";
+        for refused in ["", "127.0.0.1:4318", "ftp://a", "http://", user, "http://a?b", "http://a#b"] {
+            assert!(!url(refused), "{refused}");
+        }
+        let ratio = |share: f64| Checked::<SampleRatio>::new(share).is_ok();
+        assert!(ratio(0.0) && ratio(1.0) && !ratio(-0.1) && !ratio(1.1) && !ratio(f64::NAN));
+    }
+}

@@ -62,13 +62,12 @@ impl RequestTrace {
         exporter: Option<&Exporter>,
     ) -> Self {
         let parent = client.as_ref().map(|context| context.parent);
-        let (trace_id, sampled, state) = match client {
-            Some(context) => (context.trace_id, context.sampled, context.state),
-            None => {
-                let trace_id = Uuid::new_v4().into_bytes();
-                let chosen = sampled && exporter.is_some_and(|exporter| exporter.samples(trace_id));
-                (trace_id, chosen, String::new())
-            }
+        let (trace_id, sampled, state) = if let Some(context) = client {
+            (context.trace_id, context.sampled, context.state)
+        } else {
+            let trace_id = Uuid::new_v4().into_bytes();
+            let chosen = sampled && exporter.is_some_and(|exporter| exporter.samples(trace_id));
+            (trace_id, chosen, String::new())
         };
         let exporter = exporter.filter(|_| sampled).cloned();
         Self { trace_id, span_id: new_span_id(), parent, state, sampled, started, started_at, exporter }

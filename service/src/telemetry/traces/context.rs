@@ -139,7 +139,10 @@ mod tests {
 
     #[test]
     fn of_tracestate_only_a_well_formed_sampling_member_is_kept() {
-        let many = |n: usize| (0..n).map(|k| format!("k{k}=v,")).collect::<String>() + "ot=th:c";
+        let many = |n: usize| {
+            let others: Vec<String> = (0..n).map(|k| format!("k{k}=v")).collect();
+            format!("{},ot=th:c", others.join(","))
+        };
         for (state, expected) in [
             ("ot=th:c;rv:6e6d1a75832a2f", "ot=th:c;rv:6e6d1a75832a2f"),
             ("rojo=00f067aa0ba902b7 , ,\tot=th:0", "ot=th:0"),

@@ -1,5 +1,5 @@
-//! Traces (docs/TRACING.md): trace context in and out, spans at a collector, exemplars, and a collector that is
-//! slow or away.
+//! Traces (docs/TRACING.md): trace context in and out, spans at a collector, exemplars, and a collector that
+//! is slow or away.
 
 use opentelemetry_proto::tonic::trace::v1::Span;
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;

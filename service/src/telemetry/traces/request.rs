@@ -4,7 +4,6 @@ use super::context::TraceContext;
 use super::export::Exporter;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value::Value};
 use opentelemetry_proto::tonic::trace::v1::span::{Link, SpanKind};
-use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 use opentelemetry_proto::tonic::trace::v1::{Span, Status};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use uuid::Uuid;
@@ -13,6 +12,9 @@ use uuid::Uuid;
 const SAMPLED: u32 = 1;
 const KNOWS_PARENT: u32 = 1 << 8;
 const PARENT_IS_REMOTE: u32 = 1 << 9;
+
+/// The status of a span whose work failed (`STATUS_CODE_ERROR` in OTLP).
+const STATUS_ERROR: i32 = 2;
 
 /// The trace of a request. It is exported only if it is sampled and a collector is configured.
 #[derive(Debug)]
@@ -159,7 +161,7 @@ fn new_span_id() -> [u8; 8] {
 fn with_error(mut span: Span, error: Option<&str>) -> Span {
     if let Some(error) = error {
         span.attributes.push(attribute("error.type", Value::StringValue(error.to_owned())));
-        span.status = Some(Status { code: StatusCode::Error.into(), ..Status::default() });
+        span.status = Some(Status { code: STATUS_ERROR, ..Status::default() });
     }
     span
 }

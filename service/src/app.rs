@@ -11,7 +11,7 @@ use crate::config::Config;
 use crate::config::http::HttpConfig;
 use crate::config::model::{ModelConfig, ShadowConfig};
 use crate::hangup::Hangup;
-use crate::http::{self, Api, Deadlines, LogThrottles, MetricsPage, REFUSAL_CODES, ResponseDelays};
+use crate::http::{self, Api, Deadlines, LogThrottles, MetricsPages, REFUSAL_CODES, ResponseDelays};
 use crate::memory::ImageMemory;
 use crate::monitor::{self, Monitor};
 use crate::net::{self, ListenerRole};
@@ -24,6 +24,7 @@ use crate::serving::{CurrentModel, ModelSwitch, Reloader, Serving, watch};
 use crate::shadow::Shadow;
 use crate::store::Store;
 use crate::telemetry::metrics::Metrics;
+use crate::telemetry::traces::{Collector, Exporter};
 use crate::threads;
 use crate::worker_pool::WorkerPool;
 use anyhow::Context;
@@ -49,6 +50,7 @@ pub struct App {
     readiness: Arc<Readiness>,
     store: Arc<Store>,
     metrics: Arc<Metrics>,
+    exporter: Option<Exporter>,
 }
 
 impl App {
@@ -57,7 +59,8 @@ impl App {
     pub fn build(config: Config) -> anyhow::Result<Self> {
         // First, because SIGHUP ends a process that does not handle it.
         let hangup = Hangup::listen();
-        let metrics = Arc::new(Metrics::new(REFUSAL_CODES)?);
+        let metrics = Arc::new(Metrics::new(REFUSAL_CODES));
+        let exporter = exporter(&config, &metrics)?;
         let verifier = Arc::new(Verifier::new(&config.auth)?);
         verifier.keep_fresh();
         let store = Arc::new(Store::new(&config.database)?);
@@ -158,9 +161,10 @@ impl App {
             },
             metrics: Arc::clone(&metrics),
             log_throttles: LogThrottles::default(),
+            exporter: exporter.clone(),
             cors: config.http.cors.clone(),
             delays: ResponseDelays::new(&config.http),
-            metrics_page: MetricsPage::default(),
+            metrics_pages: MetricsPages::default(),
             body_timeout: config.http.body_timeout_ms.duration(),
         };
         Ok(Self {
@@ -170,6 +174,7 @@ impl App {
             readiness,
             store,
             metrics,
+            exporter,
         })
     }
 
@@ -212,9 +217,30 @@ impl App {
             drained = tokio::time::timeout(grace, in_flight) => drained.is_ok(),
             () = stop_decoding => false,
         };
-        self.store.close().await;
+        let last_spans = async {
+            if let Some(exporter) = &self.exporter {
+                exporter.close().await;
+            }
+        };
+        tokio::join!(self.store.close(), last_spans);
         Ok(drained)
     }
+}
+
+/// Sends spans, if a collector is configured.
+fn exporter(config: &Config, metrics: &Arc<Metrics>) -> anyhow::Result<Option<Exporter>> {
+    let otlp = &config.telemetry.otlp;
+    let Some(endpoint) = &otlp.endpoint else { return Ok(None) };
+    let collector = Collector {
+        endpoint: endpoint.to_string(),
+        sample_ratio: *otlp.sample_ratio,
+        timeout: otlp.timeout_ms.duration(),
+        interval: otlp.interval_ms.duration(),
+        max_queued_spans: otlp.max_queued_spans.get(),
+        site: config.audit.site.to_string(),
+    };
+    let exporter = Exporter::start(&collector, Arc::clone(metrics));
+    exporter.map(Some).context("service.telemetry.otlp: cannot make the client")
 }
 
 /// Samples the database pools and the key sets for each exposition of the metrics.

@@ -23,7 +23,7 @@ pub use error::REFUSAL_CODES;
 pub use middleware::access::AccessError;
 pub use middleware::delay::ResponseDelays;
 pub use middleware::observe::LogThrottles;
-pub use routes::MetricsPage;
+pub use routes::MetricsPages;
 
 use crate::auth::Verifier;
 use crate::config::cors::CorsConfig;
@@ -36,6 +36,7 @@ use crate::results::Results;
 use crate::serving::Reloader;
 use crate::store::Store;
 use crate::telemetry::metrics::Metrics;
+use crate::telemetry::traces::Exporter;
 use axum::Extension;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::from_fn_with_state;
@@ -65,9 +66,11 @@ pub struct Api {
     pub deadlines: Deadlines,
     pub metrics: Arc<Metrics>,
     pub log_throttles: LogThrottles,
+    /// `None` without a trace collector.
+    pub exporter: Option<Exporter>,
     pub cors: CorsConfig,
     pub delays: ResponseDelays,
-    pub metrics_page: MetricsPage,
+    pub metrics_pages: MetricsPages,
     /// How long a client may take to send its body.
     pub body_timeout: Duration,
 }

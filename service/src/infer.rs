@@ -14,6 +14,7 @@ pub use policy::BatchPolicy;
 pub use tuning::Tuning;
 
 use crate::telemetry::metrics::Metrics;
+use crate::telemetry::traces::SpanRef;
 use crate::threads::{self, JobLost};
 use cxr::ModelInput;
 use queue::{Item, Lanes, Message, Pixels};
@@ -65,8 +66,13 @@ pub struct Inference {
     /// Execution fingerprint: everything that can change the last bits of the outputs.
     pub execution: Arc<Value>,
     pub queued: Duration,
+    /// When its batch began to run.
+    pub began: Instant,
     /// Time that its batch ran.
     pub ran: Duration,
+    pub batch_size: usize,
+    /// The exported spans of its batch.
+    pub batch_spans: Arc<[SpanRef]>,
 }
 
 /// A running engine, or why the device cannot run the model. Without an engine the service is unready.
@@ -135,22 +141,23 @@ impl Engine {
     }
 
     /// Runs an image unless `deadline` or `disconnected` comes before a session takes it.
-    /// `only`: no other image is in flight.
+    /// `only`: no other image is in flight. `span`: that of the run, if its trace is exported.
     pub async fn run(
         &self,
         input: Arc<ModelInput>,
         deadline: Instant,
         only: bool,
         disconnected: impl Future<Output = ()>,
+        span: Option<SpanRef>,
     ) -> Result<Inference, InferenceError> {
-        self.submit(Pixels::Image(input), Some(deadline), only, disconnected).await
+        self.submit(Pixels::Image(input), Some(deadline), only, disconnected, span).await
     }
 
     /// Whether the last image ran; after a failure, the probe is run.
     pub async fn is_healthy(&self) -> bool {
         if !self.healthy.load(Ordering::Relaxed) {
             let probe = Pixels::Probe(Arc::clone(&self.probe));
-            drop(self.submit(probe, None, false, std::future::pending()).await);
+            drop(self.submit(probe, None, false, std::future::pending(), None).await);
         }
         self.healthy.load(Ordering::Relaxed)
     }
@@ -173,10 +180,12 @@ impl Engine {
         deadline: Option<Instant>,
         only: bool,
         disconnected: impl Future<Output = ()>,
+        span: Option<SpanRef>,
     ) -> Result<Inference, InferenceError> {
         let (reply, mut answered) = oneshot::channel();
         let ticket = Ticket::default();
-        let item = Item { pixels, deadline, only, submitted: Instant::now(), ticket: ticket.clone(), reply };
+        let (submitted, ticket_of_item) = (Instant::now(), ticket.clone());
+        let item = Item { pixels, deadline, only, submitted, span, ticket: ticket_of_item, reply };
         self.messages.send(Message::Submit(item)).map_err(|_| JobLost)?;
         let expired = async {
             match deadline {

@@ -14,6 +14,7 @@
 //! | heatmap | `explain.rs` |
 //! | facts of the image for its row | `observed.rs` |
 //! | build and commit the audit row | `record.rs` |
+//! | spans of the phases | `spans.rs` |
 //! | receipt and examination: `Answer` | `answer.rs` |
 
 mod admission;
@@ -25,6 +26,7 @@ mod explain;
 mod observed;
 mod record;
 mod replayed;
+mod spans;
 
 pub use admission::{Admission, ImageSlots};
 pub use answer::{Answer, AnswerTimings, Stopped};

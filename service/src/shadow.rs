@@ -151,7 +151,8 @@ impl Scorer {
             OfferedImage::Input(input) => input,
             OfferedImage::Upload(image) => self.prepare(image).await?,
         };
-        let inference = engine.run(input, Instant::now() + DEADLINE, false, std::future::pending()).await?;
+        let inference =
+            engine.run(input, Instant::now() + DEADLINE, false, std::future::pending(), None).await?;
         let (model, answered) = (&self.candidate.model, offer.answered);
         let logit = f64::from(inference.logit);
         let probability = model.variant().calibration.apply(logit);

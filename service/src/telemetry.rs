@@ -1,4 +1,4 @@
-//! Logs and metrics. They never contain a request body, token, file name or query string.
+//! Logs, metrics and traces. They never contain a request body, token, file name or query string.
 
 mod labels;
 pub mod log_output;
@@ -6,3 +6,4 @@ pub mod logs;
 pub mod metrics;
 mod process;
 pub mod throttle;
+pub mod traces;

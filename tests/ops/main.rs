@@ -19,3 +19,4 @@ mod shutdown;
 mod sighup;
 mod slow_flush;
 mod syscalls;
+mod traces;

@@ -5,6 +5,7 @@ pub mod bundles;
 #[path = "../../cxr/tests/jpeg/coefficients.rs"]
 #[expect(dead_code, reason = "the decoder's own tests use all of it")]
 mod coefficients;
+pub mod collector;
 pub mod http2;
 pub mod images;
 pub mod log;

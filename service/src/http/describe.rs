@@ -92,6 +92,7 @@ fn add_headers(operation: &mut Operation) {
             response.headers.insert(name.to_owned(), header(what).into());
         };
         add("X-Request-Id", "Identifies the request in the service's log");
+        add("Traceparent", "The trace of this request and its span in the service (W3C Trace Context)");
         if predicts && matches!(status.as_str(), "200" | "422") {
             add("Idempotency-Replayed", "`true` if this is the stored first answer for the Idempotency-Key");
         }

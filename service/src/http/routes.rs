@@ -14,7 +14,7 @@ mod predictions;
 mod review;
 mod search;
 
-pub use metrics::MetricsPage;
+pub use metrics::MetricsPages;
 
 use paging::{Paging, page_of};
 

@@ -4,6 +4,7 @@ use super::policy::{BatchPolicy, BatchStep, Waiting};
 use super::ticket::Ticket;
 use super::{Inference, InferenceError};
 use crate::telemetry::metrics::Metrics;
+use crate::telemetry::traces::SpanRef;
 use cxr::ModelInput;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, mpsc};
@@ -23,6 +24,7 @@ pub(super) struct Item {
     /// Whether no other image was in flight when it was queued.
     pub(super) only: bool,
     pub(super) submitted: Instant,
+    pub(super) span: Option<SpanRef>,
     pub(super) ticket: Ticket,
     pub(super) reply: oneshot::Sender<Result<Inference, InferenceError>>,
 }

@@ -71,10 +71,10 @@ fn later(milliseconds: u64) -> Instant {
 async fn a_failure_is_remembered_until_the_probe_runs_again() {
     let backend = Brightness::default();
     let engine = engine(&backend, 1);
-    assert!(engine.run(input(1), later(5000), false, pending()).await.unwrap().logit > 0.0);
+    assert!(engine.run(input(1), later(5000), false, pending(), None).await.unwrap().logit > 0.0);
     backend.failing.store(true, Ordering::Relaxed);
     assert!(engine.is_healthy().await, "known from the last image");
-    let failed = engine.run(input(1), later(5000), false, pending()).await;
+    let failed = engine.run(input(1), later(5000), false, pending(), None).await;
     assert!(matches!(failed, Err(InferenceError::Backend(_))));
     assert!(!engine.is_healthy().await);
     backend.failing.store(false, Ordering::Relaxed);
@@ -86,7 +86,7 @@ async fn images_that_arrive_while_the_session_is_busy_run_together_and_each_gets
     let backend = Brightness { takes: Duration::from_millis(30), ..Brightness::default() };
     let engine = Arc::new(engine(&backend, 8));
     let inputs: Vec<_> = (0..9).map(input).collect();
-    let runs = inputs.iter().map(|input| engine.run(Arc::clone(input), later(5000), false, pending()));
+    let runs = inputs.iter().map(|input| engine.run(Arc::clone(input), later(5000), false, pending(), None));
     let answers = join_all(runs).await;
     for (input, answer) in inputs.iter().zip(answers) {
         let mean = input.pixels().iter().map(|p| f32::from(*p)).sum::<f32>() / input.pixels().len() as f32;
@@ -104,11 +104,11 @@ async fn an_image_with_no_other_in_flight_gets_the_single_image_session() {
     let session = SingleImageSession { backend: single.clone(), execution: Value::from("single") };
     let engine = start(vec![shared.clone(), shared.clone()], Some(session), 1, "shared");
     for _ in 0..3 {
-        let answer = engine.run(input(1), later(5000), true, pending()).await.unwrap();
+        let answer = engine.run(input(1), later(5000), true, pending(), None).await.unwrap();
         assert_eq!(*answer.execution, Value::from("single"), "the answer names its session");
     }
     assert_eq!((single.batches.lock().unwrap().len(), shared.batches.lock().unwrap().len()), (3, 0));
-    let runs = (0..8).map(|seed| engine.run(input(seed), later(5000), seed == 0, pending()));
+    let runs = (0..8).map(|seed| engine.run(input(seed), later(5000), seed == 0, pending(), None));
     let answers = join_all(runs).await;
     let beside = answers.iter().filter(|answer| *answer.as_ref().unwrap().execution == "shared");
     assert!(beside.count() >= 6, "images that arrive together share the sessions");
@@ -123,7 +123,7 @@ async fn one_bad_image_fails_alone() {
     let backend =
         Brightness { poison: Some(poison), takes: Duration::from_millis(20), ..Brightness::default() };
     let engine = engine(&backend, 8);
-    let runs = inputs.iter().map(|input| engine.run(Arc::clone(input), later(5000), false, pending()));
+    let runs = inputs.iter().map(|input| engine.run(Arc::clone(input), later(5000), false, pending(), None));
     let answers = join_all(runs).await;
     assert_eq!(answers.iter().map(Result::is_ok).collect::<Vec<_>>(), expected);
     assert!(expected.contains(&true) && expected.contains(&false));
@@ -135,7 +135,7 @@ async fn what_expired_or_was_cancelled_in_the_queue_never_runs() {
     let engine = Arc::new(engine(&backend, 1));
     let first = tokio::spawn({
         let (engine, input) = (Arc::clone(&engine), input(0));
-        async move { engine.run(input, later(5000), false, pending()).await }
+        async move { engine.run(input, later(5000), false, pending(), None).await }
     });
     while backend.batches.lock().unwrap().is_empty() {
         tokio::time::sleep(Duration::from_millis(5)).await;
@@ -143,14 +143,14 @@ async fn what_expired_or_was_cancelled_in_the_queue_never_runs() {
     let started = Instant::now();
     let disconnected = tokio::time::sleep(Duration::from_millis(10));
     let (expired, cancelled) = tokio::join!(
-        engine.run(input(1), later(10), false, pending()),
-        engine.run(input(2), later(5000), false, disconnected),
+        engine.run(input(1), later(10), false, pending(), None),
+        engine.run(input(2), later(5000), false, disconnected, None),
     );
     assert!(started.elapsed() < Duration::from_millis(700), "they do not wait for the session");
     assert!(matches!(expired, Err(InferenceError::Expired)), "{expired:?}");
     assert!(matches!(cancelled, Err(InferenceError::Cancelled)), "{cancelled:?}");
     assert!(first.await.unwrap().is_ok());
-    assert!(engine.run(input(3), later(5000), false, pending()).await.is_ok());
+    assert!(engine.run(input(3), later(5000), false, pending(), None).await.is_ok());
     assert_eq!(backend.batches.lock().unwrap().len(), 2, "the first and the last");
 }
 
@@ -163,7 +163,7 @@ async fn a_late_image_is_never_a_failure_of_the_model() {
     for _ in 0..200 {
         let runs = (1..=16).map(|n| {
             let deadline = Instant::now() + n * Duration::from_micros(250);
-            engine.run(Arc::clone(&input), deadline, false, pending())
+            engine.run(Arc::clone(&input), deadline, false, pending(), None)
         });
         for answer in join_all(runs).await {
             assert!(matches!(answer, Ok(_) | Err(InferenceError::Expired)), "{answer:?}");
@@ -177,7 +177,7 @@ async fn what_already_runs_is_answered_after_its_client_disconnected() {
     let backend = Brightness { takes: Duration::from_millis(600), ..Brightness::default() };
     let (engine, input) = (engine(&backend, 1), input(1));
     let disconnected = tokio::time::sleep(Duration::from_millis(300));
-    assert!(engine.run(input, later(400), false, disconnected).await.is_ok());
+    assert!(engine.run(input, later(400), false, disconnected, None).await.is_ok());
 }
 
 #[tokio::test]

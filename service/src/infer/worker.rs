@@ -3,6 +3,7 @@
 use super::queue::{Batch, Item, Message};
 use super::{Backend, BackendError, Inference, InferenceError};
 use crate::telemetry::metrics::Metrics;
+use crate::telemetry::traces::SpanRef;
 use runtime::ModelOutputs;
 use serde_json::Value;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -65,10 +66,23 @@ impl<B: Backend> Worker<B> {
         if let Some(metrics) = &self.metrics {
             metrics.batch(n);
         }
+        let batch_spans: Arc<[SpanRef]> = items.iter().filter_map(|item| item.span).collect();
         for (item, result) in items.into_iter().zip(results) {
             let inference = |Output { logit, cam, cam_size, embedding }| {
                 let (execution, queued) = (Arc::clone(&self.execution), now - item.submitted);
-                Inference { logit, cam, cam_size, embedding, execution, queued, ran }
+                let batch_spans = Arc::clone(&batch_spans);
+                Inference {
+                    logit,
+                    cam,
+                    cam_size,
+                    embedding,
+                    execution,
+                    queued,
+                    began: now,
+                    ran,
+                    batch_size: n,
+                    batch_spans,
+                }
             };
             drop(item.reply.send(result.map(inference).map_err(InferenceError::from)));
         }

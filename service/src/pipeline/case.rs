@@ -5,6 +5,7 @@ use super::{Admission, Pipeline};
 use crate::config::secret::Secret;
 use crate::record::idempotency::RequestKey;
 use crate::serving::Serving;
+use crate::telemetry::traces::RequestTrace;
 use crate::threads::JobLost;
 use bytes::Bytes;
 use std::sync::Arc;
@@ -24,6 +25,9 @@ pub struct Submission {
     pub received_at: OffsetDateTime,
     /// The same moment on the monotonic clock.
     pub started: Instant,
+    pub trace: Arc<RequestTrace>,
+    /// When the service began to receive the upload, and how long that took.
+    pub upload: (Instant, Duration),
     pub cancellation: Cancellation,
     pub image: Bytes,
     pub stated: Stated,

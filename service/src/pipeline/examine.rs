@@ -7,6 +7,7 @@ use super::{Case, Pipeline, Stated, Submission};
 use crate::infer::{Engine, Inference, InferenceError};
 use crate::record::sealed::PhaseTimings;
 use crate::shadow::Score;
+use crate::telemetry::traces::SpanRef;
 use crate::threads::JobLost;
 use crate::worker_pool::Load;
 use cxr::decide::DecisionKind;
@@ -31,6 +32,24 @@ use std::time::{Duration, Instant};
 pub(super) struct Progress {
     pub(super) observed: Observed,
     pub(super) timings: PhaseTimings,
+    pub(super) began: Began,
+}
+
+/// When phases began that the row knows only the duration of.
+#[derive(Debug, Default, Clone)]
+pub(super) struct Began {
+    pub(super) decode: Option<Instant>,
+    pub(super) preprocess: Option<Instant>,
+    pub(super) inference: Option<RunSpan>,
+}
+
+/// What the span of an image's run needs.
+#[derive(Debug, Clone)]
+pub(super) struct RunSpan {
+    pub(super) began: Instant,
+    pub(super) span: Option<SpanRef>,
+    pub(super) batch_size: usize,
+    pub(super) batch_spans: Arc<[SpanRef]>,
 }
 
 impl Progress {
@@ -189,10 +208,17 @@ impl Case {
         input: &Arc<ModelInput>,
         progress: &mut Progress,
     ) -> Result<Inference, Stop> {
-        let Submission { cancellation, admission, .. } = &self.submission;
+        let Submission { cancellation, admission, trace, .. } = &self.submission;
         let disconnected = cancellation.clone().disconnected();
         let (deadline, only) = (cancellation.deadline(), admission.in_flight() == 1);
-        let inference = engine.run(Arc::clone(input), deadline, only, disconnected).await?;
+        let span = trace.name_span();
+        let inference = engine.run(Arc::clone(input), deadline, only, disconnected, span).await?;
+        progress.began.inference = Some(RunSpan {
+            began: inference.began,
+            span,
+            batch_size: inference.batch_size,
+            batch_spans: Arc::clone(&inference.batch_spans),
+        });
         progress.timings.queue = Some(milliseconds(inference.queued));
         progress.timings.infer = Some(milliseconds(inference.ran));
         Ok(inference)
@@ -244,7 +270,7 @@ fn decode(
     cancelled: &dyn Fn() -> Option<CancelReason>,
     progress: &mut Progress,
 ) -> Result<AcceptedImage, Stop> {
-    let started = Instant::now();
+    let started = *progress.began.decode.insert(Instant::now());
     let accepted = (|| {
         let metadata = AcquisitionMetadata::parse(
             stated.age.as_deref(),
@@ -272,7 +298,7 @@ fn preprocess(
     spec: &PreprocessSpec,
     progress: &mut Progress,
 ) -> ModelInput {
-    let started = Instant::now();
+    let started = *progress.began.preprocess.insert(Instant::now());
     let input = preprocess_with(workspace, &accepted, spec);
     workspace.reclaim(accepted);
     progress.observed.statistics = Some(*input.statistics());

@@ -1,7 +1,7 @@
 //! Builds and commits the audit row of a case, with its metrics and log lines.
 
 use super::examine::{Examination, Progress, Stop, milliseconds};
-use super::{AnswerTimings, CancelReason, Case, Pipeline, PredictionError};
+use super::{AnswerTimings, CancelReason, Case, Pipeline, PredictionError, spans};
 use crate::audit::{AuditReceipt, RecordError};
 use crate::infer::Engine;
 use crate::model::ServedModel;
@@ -117,6 +117,9 @@ impl Pipeline {
         let started = Instant::now();
         let first_answer = Self::first_answer(case, outcome);
         let recorded = self.audit.record(row, first_answer, case.submission.admission.in_flight()).await;
+        let audit = milliseconds(started.elapsed());
+        let failed = recorded.as_ref().is_err_and(|error| !matches!(error, RecordError::Repeated));
+        spans::export(case, progress, (started, audit), failed.then_some("audit_unavailable"));
         let receipt = recorded.inspect_err(|error| {
             if matches!(error, RecordError::Repeated) {
                 return;
@@ -126,10 +129,11 @@ impl Pipeline {
         })?;
         let timings = AnswerTimings {
             phases: progress.timings,
-            audit: milliseconds(started.elapsed()),
+            audit,
             total: milliseconds(case.submission.started.elapsed()),
         };
-        timings.by_phase().for_each(|(phase, took)| self.metrics.phase(phase, took));
+        let exemplar = || case.submission.trace.exemplar();
+        timings.by_phase().for_each(|(phase, took)| self.metrics.phase(phase, took, exemplar()));
         match outcome {
             Ok(prediction) => self.metrics.predicted(prediction.decision.kind.code()),
             Err(Stop::Rejected(rejection)) => self.metrics.rejected(rejection.reason),

@@ -10,13 +10,14 @@ mod page;
 pub use monitoring::MonitoringResults;
 
 pub use super::labels::{ConnectionEnd, DropCause, ReloadResult, ShadowResult};
+pub use declare::Format;
 
 use cxr::RejectReason;
 use cxr::decide::DecisionKind;
-use declare::Registry;
+use declare::{IntCounterVec, IntGauge, Registry, TracedHistogram};
 use families::{Cxr, Monitoring, Process};
 use operations::{Sampler, seconds, signed};
-use prometheus::{Encoder, IntCounterVec, IntGauge, TextEncoder};
+use std::fmt;
 use std::sync::Mutex;
 use std::time::{Duration, SystemTime};
 
@@ -33,15 +34,15 @@ pub struct Metrics {
 
 impl Metrics {
     /// Registers all metrics; `refusal_causes` are the codes that refusals before admission can have.
-    pub fn new(refusal_causes: &[&str]) -> prometheus::Result<Self> {
+    pub fn new(refusal_causes: &[&str]) -> Self {
         let mut registry = Registry::default();
-        let (cxr, process) = (Cxr::register(&mut registry)?, Process::register(&mut registry)?);
-        let monitoring = Monitoring::register(&mut registry)?;
+        let (cxr, process) = (Cxr::register(&mut registry), Process::register(&mut registry));
+        let monitoring = Monitoring::register(&mut registry);
         cxr.build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         process.start_time_seconds.set(seconds(SystemTime::now()));
         let metrics = Self { registry, cxr, monitoring, process, samplers: Mutex::default() };
         metrics.start_at_zero(refusal_causes);
-        Ok(metrics)
+        metrics
     }
 
     /// `rate()` misses the first event of a series that appears only with that event.
@@ -63,10 +64,18 @@ impl Metrics {
         }
     }
 
-    pub fn request(&self, route: &str, method: &str, status: u16, duration: Duration) {
+    /// `trace_id` is that of a sampled trace, as for [`phase`](Self::phase).
+    pub fn request(
+        &self,
+        route: &str,
+        method: &str,
+        status: u16,
+        duration: Duration,
+        trace_id: Option<String>,
+    ) {
         self.cxr.http_requests_total.with_label_values(&[route, method, &status.to_string()]).inc();
         let durations = self.cxr.http_request_duration_seconds.with_label_values(&[route, method]);
-        durations.observe(duration.as_secs_f64());
+        observe(&durations, duration.as_secs_f64(), trace_id);
     }
 
     /// Counts an open connection until the guard is dropped.
@@ -78,8 +87,9 @@ impl Metrics {
         self.cxr.connections_ended_total.with_label_values(&[cause.label()]).inc();
     }
 
-    pub fn phase(&self, phase: &str, milliseconds: f64) {
-        self.cxr.phase_duration_seconds.with_label_values(&[phase]).observe(milliseconds / 1e3);
+    pub fn phase(&self, phase: &str, milliseconds: f64, trace_id: Option<String>) {
+        let durations = self.cxr.phase_duration_seconds.with_label_values(&[phase]);
+        observe(&durations, milliseconds / 1e3, trace_id);
     }
 
     pub fn predicted(&self, decision: &str) {
@@ -152,16 +162,19 @@ impl Metrics {
     }
 
     pub fn tables(&self) -> String {
-        page::tables(&self.registry.families(), &self.registry.gather())
+        page::tables(&self.registry.families(), &self.registry.text(Format::Text).unwrap_or_default())
     }
 
-    /// The exposition in Prometheus' text format.
-    pub fn exposition(&self) -> prometheus::Result<String> {
+    /// What a scrape gets.
+    pub fn exposition(&self, format: Format) -> Result<String, fmt::Error> {
         self.sample();
-        let mut text = Vec::new();
-        TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
-        String::from_utf8(text).map_err(|error| prometheus::Error::Msg(error.to_string()))
+        self.registry.text(format)
     }
+}
+
+fn observe(durations: &TracedHistogram, seconds: f64, trace_id: Option<String>) {
+    let exemplar = trace_id.map(|id| [("trace_id", id)]);
+    durations.observe(seconds, exemplar, Some(SystemTime::now()));
 }
 
 /// Counts an admitted request or a connection until it is dropped.

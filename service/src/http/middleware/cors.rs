@@ -8,17 +8,20 @@ use std::time::Duration;
 use tower_http::cors::CorsLayer;
 
 /// Headers that a page may send, beyond the CORS-safelisted ones.
-const REQUEST_HEADERS: [HeaderName; 6] = [
+const REQUEST_HEADERS: [HeaderName; 8] = [
     header::AUTHORIZATION,
     header::CONTENT_TYPE,
     HeaderName::from_static("idempotency-key"),
+    HeaderName::from_static("traceparent"),
+    HeaderName::from_static("tracestate"),
     HeaderName::from_static("x-request-id"),
     HeaderName::from_static("x-request-timeout-ms"),
     HeaderName::from_static("x-subject-id"),
 ];
 
 /// Headers of an answer that a page may read.
-const ANSWER_HEADERS: [HeaderName; 7] = [
+const ANSWER_HEADERS: [HeaderName; 8] = [
+    HeaderName::from_static("traceparent"),
     HeaderName::from_static("x-request-id"),
     HeaderName::from_static("server-timing"),
     HeaderName::from_static("ratelimit"),

@@ -1,4 +1,5 @@
-//! The outermost middleware: request id, problem documents, one log line and the metrics of every request.
+//! The outermost middleware: request id, trace, problem documents, and one log line, the metrics and the span
+//! of every request.
 
 use crate::auth::Actor;
 use crate::http::Shared;
@@ -6,6 +7,7 @@ use crate::http::error::{ApiError, REFUSAL_CODES};
 use crate::http::problem::Problem;
 use crate::net::{Connection, ListenerRole, Peer};
 use crate::telemetry::throttle::{Line, Throttle};
+use crate::telemetry::traces::{RequestTrace, TraceContext};
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
@@ -17,9 +19,14 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
 /// The status that nginx logs for a client that disconnected before its answer; never sent.
 const CLIENT_GONE: u16 = 499;
+
+/// The route of a request without one.
+const UNMATCHED: &str = "unmatched";
 
 const SECURITY_LOG: &str = "cxr_service::security";
 
@@ -32,6 +39,7 @@ pub(crate) struct Arrival {
     pub(crate) request_id: String,
     pub(crate) at: OffsetDateTime,
     pub(crate) started: Instant,
+    pub(crate) trace: Arc<RequestTrace>,
     /// The actor, once the token was accepted.
     actor: Arc<OnceLock<String>>,
 }
@@ -57,15 +65,17 @@ pub(crate) async fn observe(
     mut request: Request,
     next: Next,
 ) -> Response {
-    let arrival = Arrival {
-        request_id: request_id(request.headers()),
-        at: OffsetDateTime::now_utc(),
-        started: Instant::now(),
-        actor: Arc::default(),
-    };
+    let (at, started) = (OffsetDateTime::now_utc(), Instant::now());
+    let matched = path.as_ref().map(MatchedPath::as_str);
+    // Probes without a trace of their own would be most of the traces.
+    let sampled = !matched.is_some_and(|route| PROBED.contains(&route));
+    let client = trace_context(request.headers());
+    let trace = RequestTrace::begin(client, sampled, (started, at.into()), api.exporter.as_ref());
+    let request_id = request_id(request.headers());
+    let arrival = Arrival { request_id, at, started, trace: Arc::new(trace), actor: Arc::default() };
     let peer = request.extensions().get().map(|Peer(address)| address.to_string());
     request.extensions_mut().insert(arrival.clone());
-    let route = path.as_ref().map_or("unmatched", MatchedPath::as_str).to_owned();
+    let route = matched.unwrap_or(UNMATCHED).to_owned();
     let method = method_label(request.method());
     let connection = request.extensions().get::<Arc<Connection>>().cloned();
     let role = request.extensions().get().copied().unwrap_or(ListenerRole::Both);
@@ -118,12 +128,26 @@ impl RequestRecord {
         if let Ok(value) = HeaderValue::from_str(&self.arrival.request_id) {
             response.headers_mut().insert(REQUEST_ID, value);
         }
+        if let Ok(value) = HeaderValue::from_str(&self.arrival.trace.traceparent()) {
+            response.headers_mut().insert(TRACEPARENT, value);
+        }
         response
     }
 
     /// The code of a refusal before admission.
     fn refusal(&self) -> Option<&str> {
         self.problem.as_ref().map(Problem::code).filter(|code| REFUSAL_CODES.contains(code))
+    }
+
+    fn export_span(&self, problem: Option<&str>) {
+        let route = Some(self.route.as_str()).filter(|route| *route != UNMATCHED);
+        let answered = Some(self.status).filter(|status| *status != CLIENT_GONE);
+        let error = match answered {
+            None => Some("client_gone"),
+            Some(status) if status >= 500 => Some(problem.unwrap_or("internal")),
+            Some(_) => None,
+        };
+        self.arrival.trace.server_span(route, self.method, answered, error);
     }
 
     fn actor(&self) -> Option<&str> {
@@ -137,7 +161,10 @@ impl Drop for RequestRecord {
         let (request_id, duration) = (self.arrival.request_id.as_str(), self.arrival.started.elapsed());
         let duration_ms = duration.as_micros() as f64 / 1e3;
         let problem = self.problem.as_ref().map(Problem::code);
-        self.api.metrics.request(route, method, status, duration);
+        let trace = &self.arrival.trace;
+        self.api.metrics.request(route, method, status, duration, trace.exemplar());
+        self.export_span(problem);
+        let trace_id = trace.id();
         let (actor, throttles) = (self.actor(), &self.api.log_throttles);
         if let Some(code) = self.refusal() {
             self.api.metrics.refused(code);
@@ -147,15 +174,25 @@ impl Drop for RequestRecord {
             let detail = self.problem.as_ref().map(|problem| problem.detail.as_str());
             let peer = self.peer.as_deref();
             tracing::warn!(
-                target: SECURITY_LOG, request_id, route, method, status, problem, detail, peer, actor,
+                target: SECURITY_LOG, request_id, trace_id, route, method, status, problem, detail, peer, actor,
                 duration_ms, left_out, "refused"
             );
         } else if status == 200 && PROBED.contains(&route) {
-            tracing::debug!(request_id, route, method, status, duration_ms, "request");
+            tracing::debug!(request_id, trace_id, route, method, status, duration_ms, "request");
         } else if actor.is_some() {
-            tracing::info!(request_id, route, method, status, problem, duration_ms, "request");
+            tracing::info!(request_id, trace_id, route, method, status, problem, duration_ms, "request");
         } else if let Line::Written { left_out } = throttles.public.line() {
-            tracing::info!(request_id, route, method, status, problem, duration_ms, left_out, "request");
+            tracing::info!(
+                request_id,
+                trace_id,
+                route,
+                method,
+                status,
+                problem,
+                duration_ms,
+                left_out,
+                "request"
+            );
         }
     }
 }
@@ -165,6 +202,15 @@ impl Drop for RequestRecord {
 fn request_id(headers: &HeaderMap) -> String {
     let stated = headers.get(REQUEST_ID).and_then(|value| Uuid::parse_str(value.to_str().ok()?).ok());
     stated.unwrap_or_else(Uuid::new_v4).to_string()
+}
+
+/// The client's trace. More than one `traceparent` is none; several `tracestate` are one list.
+fn trace_context(headers: &HeaderMap) -> Option<TraceContext> {
+    let mut parents = headers.get_all(TRACEPARENT).iter();
+    let (Some(parent), None) = (parents.next(), parents.next()) else { return None };
+    let states = headers.get_all(TRACESTATE).iter();
+    let states: Option<Vec<&str>> = states.map(|value| value.to_str().ok()).collect();
+    TraceContext::parse(parent.to_str().ok()?, &states.unwrap_or_default().join(","))
 }
 
 /// The method as a label of metrics: a closed list, since the client chooses the text.

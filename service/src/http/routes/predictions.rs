@@ -23,6 +23,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
 use serde_json::{Value, json};
+use std::time::Instant;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -157,12 +158,15 @@ pub(crate) async fn create(
     // A disconnect drops this handler and with it `client`, which cancels the work. The task continues,
     // because an uploaded image gets its audit row.
     let work = async move {
+        let receiving = Instant::now();
         let upload = Upload::receive(request, &api, deadline, &mut admission).await?;
         let submission = Submission {
             request_id: arrival.request_id,
             actor: actor.sub().to_owned(),
             received_at: arrival.at,
             started: arrival.started,
+            trace: arrival.trace,
+            upload: (receiving, receiving.elapsed()),
             image: upload.image,
             stated: upload.stated,
             explain: upload.explain,

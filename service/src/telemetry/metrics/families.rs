@@ -1,9 +1,9 @@
 //! Every metric, declared once; the comment of each is its help text. Label values come from closed sets, so
 //! that no client can grow the registry.
 
-use super::declare::{Family, Metric, Registry, metrics};
-use prometheus::{
-    Counter, Gauge, GaugeVec, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
+use super::declare::{
+    Counter, Family, Gauge, GaugeVec, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
+    Metric, Registry, metrics,
 };
 
 /// Steps of about 1.5 from 0.2 ms (admitting a small upload) to 0.5 s, where objectives lie, so that a
@@ -89,6 +89,10 @@ metrics! {
         build_info: IntGaugeVec["version"],
         /// Log lines dropped because their reader is too slow or gone, or the disk is full.
         log_lines_dropped_total: IntCounter,
+        /// Spans that the trace collector took.
+        trace_spans_sent_total: IntCounter,
+        /// Spans dropped because their queue was full or the trace collector did not take them.
+        trace_spans_dropped_total: IntCounter,
         /// Unix time of the last successful fetch of a key set, by its position in auth.keys; 0 before the
         /// first.
         key_set_fetched_timestamp_seconds: IntGaugeVec["source"],

@@ -1,6 +1,7 @@
 //! Records the results of monitoring.
 
 use super::Metrics;
+use super::declare::GaugeVec;
 use super::families::Monitoring;
 use super::operations::signed;
 use monitoring::snapshot::{
@@ -8,7 +9,7 @@ use monitoring::snapshot::{
     RealisedReport, Snapshot, StreamReport,
 };
 use monitoring::stream::Stream;
-use prometheus::GaugeVec;
+
 use time::OffsetDateTime;
 
 /// Bounds the number of series, whatever the results hold.

@@ -52,6 +52,14 @@ impl Metrics {
         self.cxr.database_connections_awaited.with_label_values(&[pool]).set(signed(n_waiting as u64));
     }
 
+    pub fn spans_sent(&self, n: u64) {
+        self.cxr.trace_spans_sent_total.inc_by(n);
+    }
+
+    pub fn spans_dropped(&self, n: u64) {
+        self.cxr.trace_spans_dropped_total.inc_by(n);
+    }
+
     pub fn clock_difference(&self, ahead_s: f64) {
         self.cxr.database_clock_difference_seconds.set(ahead_s);
     }

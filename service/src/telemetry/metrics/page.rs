@@ -1,14 +1,14 @@
 //! The tables of docs/METRICS.md, from the declarations.
 
 use super::declare::Family;
-use prometheus::proto::MetricFamily;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Values of labels by family and label, from the series that exist.
 type Values = BTreeMap<String, BTreeMap<String, BTreeSet<String>>>;
 
-/// A row per family and histogram. `at_start` are the series of a new process: those of closed sets.
-pub(super) fn tables(families: &[&Family], at_start: &[MetricFamily]) -> String {
+/// A row per family and histogram. `at_start` is the exposition of a new process: its series are those of
+/// closed sets.
+pub(super) fn tables(families: &[&Family], at_start: &str) -> String {
     let values = values(at_start);
     let mut text = String::from("| Metric | Type | Labels | Meaning |\n|---|---|---|---|\n");
     for family in families {
@@ -34,12 +34,15 @@ fn described(label: &str, values: Option<&BTreeMap<String, BTreeSet<String>>>) -
     listed.map_or_else(|| format!("`{label}`"), |listed| format!("`{label}`: {}", listed.join(", ")))
 }
 
-fn values(gathered: &[MetricFamily]) -> Values {
+/// The label values of an exposition. Values of closed sets need no escapes.
+fn values(exposition: &str) -> Values {
     let mut values = Values::new();
-    for family in gathered {
-        for pair in family.get_metric().iter().flat_map(prometheus::proto::Metric::get_label) {
-            let of_family = values.entry(family.name().to_owned()).or_default();
-            of_family.entry(pair.name().to_owned()).or_default().insert(pair.value().to_owned());
+    let series = exposition.lines().filter(|line| !line.starts_with('#'));
+    for (name, labels) in series.filter_map(|line| line.split_once('{')) {
+        let of_family = values.entry(name.trim_end_matches("_count").to_owned()).or_default();
+        let labels = labels.split_once('}').map_or(labels, |(labels, _)| labels);
+        for (label, value) in labels.split(',').filter_map(|pair| pair.split_once('=')) {
+            of_family.entry(label.to_owned()).or_default().insert(value.trim_matches('"').to_owned());
         }
     }
     values

@@ -52,7 +52,8 @@ pub enum DecisionKind {
     Positive,
     /// Below the threshold.
     Negative,
-    /// The model does not apply to the image: the answer has no class and no probability.
+    /// The model does not apply to the image, or is out of service: the answer has no class and no
+    /// probability.
     Refer,
 }
 
@@ -78,6 +79,8 @@ impl DecisionKind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DecisionReason {
+    /// An operator has put the model out of service: every image is referred.
+    OutOfService,
     /// The image is known to be outside the intended use: referred.
     OutsideIntendedUse,
     /// The embedding is unlike the training data: referred.
@@ -95,7 +98,8 @@ pub enum DecisionReason {
 
 impl DecisionReason {
     /// All reasons.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
+        Self::OutOfService,
         Self::OutsideIntendedUse,
         Self::OutOfDistribution,
         Self::IntendedUseUnknown,
@@ -107,6 +111,7 @@ impl DecisionReason {
     /// Code in answers, audit rows and metrics.
     pub const fn code(self) -> &'static str {
         match self {
+            Self::OutOfService => "out_of_service",
             Self::OutsideIntendedUse => "outside_intended_use",
             Self::OutOfDistribution => "out_of_distribution",
             Self::IntendedUseUnknown => "intended_use_unknown",
@@ -129,6 +134,19 @@ pub struct Decision {
     pub review_required: bool,
     /// The rule that applied.
     pub reason: DecisionReason,
+}
+
+impl Decision {
+    /// The decision while the model is out of service. The confidence stays, for the audit row.
+    #[must_use]
+    pub const fn out_of_service(self) -> Self {
+        Self {
+            kind: DecisionKind::Refer,
+            review_required: true,
+            reason: DecisionReason::OutOfService,
+            ..self
+        }
+    }
 }
 
 impl DecisionPolicy {
@@ -177,15 +195,16 @@ mod tests {
             DecisionKind::Refer => 2,
         };
         let reason = |reason| match reason {
-            DecisionReason::OutsideIntendedUse => 0,
-            DecisionReason::OutOfDistribution => 1,
-            DecisionReason::IntendedUseUnknown => 2,
-            DecisionReason::NearThreshold => 3,
-            DecisionReason::AboveThreshold => 4,
-            DecisionReason::BelowThreshold => 5,
+            DecisionReason::OutOfService => 0,
+            DecisionReason::OutsideIntendedUse => 1,
+            DecisionReason::OutOfDistribution => 2,
+            DecisionReason::IntendedUseUnknown => 3,
+            DecisionReason::NearThreshold => 4,
+            DecisionReason::AboveThreshold => 5,
+            DecisionReason::BelowThreshold => 6,
         };
         assert!(DecisionKind::ALL.into_iter().map(kind).eq(0..3));
-        assert!(DecisionReason::ALL.into_iter().map(reason).eq(0..6));
+        assert!(DecisionReason::ALL.into_iter().map(reason).eq(0..7));
     }
 
     fn policy() -> DecisionPolicy {
@@ -231,6 +250,10 @@ mod tests {
             assert_eq!(found, (kind, reason, review), "{p} {ood} {suitability:?}");
             let side = if p >= 0.4 { p } else { 1.0 - p };
             assert!((d.confidence - side).abs() < 1e-12, "rows keep the number of a referred image");
+            let out = d.out_of_service();
+            let found = (out.kind, out.reason, out.review_required);
+            assert_eq!(found, (DecisionKind::Refer, Reason::OutOfService, true));
+            assert!((out.confidence - d.confidence).abs() < 1e-12);
         }
     }
 }

@@ -18,7 +18,8 @@ use crate::pipeline::{ImageSlots, Pipeline};
 use crate::quota::{ClientLimits, Quotas};
 use crate::readiness::Readiness;
 use crate::record::hmac::{SiteKey, leaf_key};
-use crate::serving::{CurrentModel, Reloader, Serving, watch};
+use crate::results::Results;
+use crate::serving::{CurrentModel, ModelSwitch, Reloader, Serving, watch};
 use crate::shadow::Shadow;
 use crate::store::Store;
 use crate::telemetry::metrics::Metrics;
@@ -110,10 +111,17 @@ impl App {
         };
         tokio::spawn(sequencer.run());
         watch_resources(&metrics, Arc::clone(&store), Arc::clone(&verifier));
+        let results = Arc::new(Results::new(Arc::clone(&store)));
+        results.export(&metrics);
+        tokio::spawn(Arc::clone(&results).follow());
+        let switch = ModelSwitch::new(config.model.state, Arc::clone(&store), Arc::clone(&metrics));
+        let switch = Arc::new(switch);
+        tokio::spawn(Arc::clone(&switch).follow());
         let quotas = Arc::new(Quotas::new(ClientLimits::new(&config.limits)));
         tokio::spawn(Arc::clone(&quotas).remove_idle());
         let pipeline = Pipeline {
             current_model,
+            switch,
             shadow,
             decoders,
             limits: config.limits.decode(),
@@ -133,6 +141,7 @@ impl App {
             verifier,
             readiness: Arc::clone(&readiness),
             reloader,
+            results,
             deadlines: Deadlines {
                 default: config.limits.deadline_ms.duration(),
                 max: config.limits.max_deadline_ms.duration(),

@@ -32,6 +32,7 @@ use crate::net;
 use crate::pipeline::{ImageSlots, Pipeline};
 use crate::quota::Quotas;
 use crate::readiness::Readiness;
+use crate::results::Results;
 use crate::serving::Reloader;
 use crate::store::Store;
 use crate::telemetry::metrics::Metrics;
@@ -59,6 +60,8 @@ pub struct Api {
     pub verifier: Arc<Verifier>,
     pub readiness: Arc<Readiness>,
     pub reloader: Arc<Reloader>,
+    /// Results of monitoring.
+    pub results: Arc<Results>,
     pub deadlines: Deadlines,
     pub metrics: Arc<Metrics>,
     pub log_throttles: LogThrottles,

@@ -21,6 +21,7 @@ pub mod quota;
 pub mod readiness;
 pub mod record;
 pub mod replay;
+pub mod results;
 pub mod serving;
 pub mod shadow;
 pub mod stdout;

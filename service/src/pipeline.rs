@@ -38,7 +38,7 @@ use crate::audit::idempotency::IdempotencyKeys;
 use crate::audit::{AuditLog, AuditReceipt, RecordError};
 use crate::infer::Engine;
 use crate::record::hmac::SiteKey;
-use crate::serving::CurrentModel;
+use crate::serving::{CurrentModel, ModelSwitch};
 use crate::shadow::{Answered, Shadow};
 use crate::telemetry::metrics::Metrics;
 use crate::threads::JobLost;
@@ -53,6 +53,8 @@ use std::sync::Arc;
 /// Everything that a prediction needs; `App::build` makes one.
 pub struct Pipeline {
     pub current_model: Arc<CurrentModel>,
+    /// Whether the model answers.
+    pub switch: Arc<ModelSwitch>,
     /// Scores the same inputs with a candidate, if one is configured.
     pub shadow: Option<Shadow>,
     /// Decode and preprocess images, and draw heatmaps.
@@ -133,10 +135,21 @@ impl Pipeline {
         let position = case.locate(&inference)?;
         let probability = case.calibrate(&inference);
         let assumed = self.patients.assumed_for(&progress.observed.metadata);
-        let decision = case.decide(probability, &position, progress, &assumed);
+        let decided = case.decide(probability, &position, progress, &assumed);
+        let out_of_service = self.switch.is_advisory().await;
+        let decision = if out_of_service { decided.out_of_service() } else { decided };
         let map = case.activation_map(&inference, &decision);
         let explanation = self.explain(case, map, *input.geometry()).await?;
-        Ok(Examination { input, inference, position, probability, decision, assumed, explanation })
+        Ok(Examination {
+            input,
+            inference,
+            position,
+            probability,
+            decision,
+            models_kind: decided.kind,
+            assumed,
+            explanation,
+        })
     }
 
     /// The pseudonym of the patient, if the client sent an identifier.

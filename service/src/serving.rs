@@ -1,10 +1,12 @@
 //! The current model: a verified bundle with sessions that reproduced its golden outputs. A reload swaps it.
 
 mod reload;
+mod switch;
 mod warmup;
 mod watch;
 
 pub use reload::{ReloadError, Reloaded, Reloader};
+pub use switch::{ModelSwitch, Standing};
 pub use warmup::{Golden, WarmupError};
 pub use watch::watch;
 

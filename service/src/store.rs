@@ -3,6 +3,7 @@
 //! [`Store`] holds one handle per purpose. Each has connections of its own, so a search never takes the
 //! connection that a prediction needs. A handle's methods stand in the file of the table that they use.
 
+mod alarm_events;
 mod clock;
 mod connect;
 mod describe;
@@ -12,10 +13,14 @@ mod idempotency;
 mod labels;
 mod last_failure;
 mod lease;
+mod model_state;
+mod monitoring_results;
 mod months;
+mod operations;
 mod pool;
 mod predictions;
 mod reads;
+mod review;
 mod rights;
 mod schema;
 mod session;
@@ -24,6 +29,7 @@ mod subjects;
 mod tree;
 mod write;
 
+pub use alarm_events::{AlarmAction, AlarmEvent, AlarmMark, AlarmOutcome};
 pub use clock::ClockDifference;
 pub use connect::ConnectError;
 pub use describe::describe;
@@ -31,10 +37,14 @@ pub use error::StoreError;
 pub use export::{ExportItem, ExportedLabel};
 pub use labels::{CurrentLabel, LabelledPrediction, NewLabel, StoredLabel};
 pub use lease::{Contender, Lease, LeaseName};
+pub use model_state::StoredState;
+pub use monitoring_results::StoredResults;
 pub use months::{DropOutcome, Month};
+pub use operations::{Operator, StoredOperation};
 pub use pool::PoolState;
 pub use predictions::{Filter, Page};
 pub use reads::Read;
+pub use review::DrawnImage;
 pub use rights::{Login, Rights, log_in};
 pub use schema::SchemaState;
 pub use subjects::Erasure;
@@ -67,7 +77,7 @@ pub struct Store {
     pub writer: Writer,
     /// Searches, proofs and exports.
     pub reader: Reader,
-    /// Commits labels and recorded reads.
+    /// Commits labels, recorded reads and what operators do; reads the model's state.
     pub annotations: AnnotationWriter,
     /// Reads the rows of replayed answers, so that retries do not wait for searches.
     pub replays: Reader,

@@ -16,7 +16,10 @@ impl Scope {
         (Self::Label, "record and read labels"),
         (Self::AuditRead, "read the audit log"),
         (Self::MonitorRead, "read drift, calibration and performance"),
-        (Self::Admin, "operate the service: reload the model"),
+        (
+            Self::Admin,
+            "operate the service: reload the model, take it out of service, acknowledge and resolve alarms",
+        ),
     ];
 
     pub const fn name(self) -> &'static str {

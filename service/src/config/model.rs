@@ -39,6 +39,8 @@ pub struct ModelConfig {
     pub arena: bool,
     pub batching: BatchingConfig,
     pub shadow: ShadowConfig,
+    /// `advisory` puts the model out of service, whatever operators have set.
+    pub state: ModelState,
     /// PEM files of the Ed25519 keys that may sign a bundle.
     pub trusted_keys: Vec<PathBuf>,
     /// Whether a bundle signed with the development key is refused: in the production profile.
@@ -71,6 +73,26 @@ pub enum ProviderName {
     Cpu,
     Cuda,
     Openvino,
+}
+
+/// Whether the model answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ModelState {
+    Serving,
+    /// Out of service: every image is referred.
+    Advisory,
+}
+
+impl ModelState {
+    pub const ALL: [Self; 2] = [Self::Serving, Self::Advisory];
+
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Serving => "serving",
+            Self::Advisory => "advisory",
+        }
+    }
 }
 
 rules! {

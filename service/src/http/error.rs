@@ -65,6 +65,8 @@ pub(crate) enum ApiError {
     KeyInProgress,
     KeyReused,
     StoredAnswerChanged,
+    AlarmNotFound,
+    AlarmUnchanged,
     ReloadBusy,
     ReloadRejected { cause: String },
     AuditUnavailable,
@@ -84,11 +86,13 @@ impl ApiError {
             Self::InsufficientScope(_) => (403, "forbidden", "Insufficient scope"),
             Self::UnknownRoute | Self::OtherAddress { .. } => (404, "not_found", "Not found"),
             Self::PredictionNotFound => (404, "not_found", "Prediction not found"),
+            Self::AlarmNotFound => (404, "not_found", "Alarm not found"),
             Self::NotSequenced => (404, "not_sequenced", "Row not in this checkpoint"),
             Self::NoCheckpoint => (404, "no_checkpoint", "Checkpoint not found"),
             Self::MethodNotAllowed { .. } => (405, "method_not_allowed", "Method not allowed"),
             Self::BodyTimeout { .. } => (408, "request_timeout", "Request body timed out"),
             Self::KeyInProgress => (409, "idempotency_key_under_way", "Request in progress"),
+            Self::AlarmUnchanged => (409, "alarm_unchanged", "Nothing has changed since the alarm"),
             Self::ReloadBusy => (409, "reload_under_way", "Reload in progress"),
             Self::BodyTooLarge { .. } => (413, "payload_too_large", "Image too large"),
             Self::UnsupportedMediaType => (415, "unsupported_media_type", "Unsupported media type"),
@@ -136,6 +140,11 @@ impl ApiError {
             }
             Self::UnknownRoute => "see /openapi.json for the paths",
             Self::PredictionNotFound => "use the id from an answer or a problem document",
+            Self::AlarmNotFound => "use the id from GET /v1/monitoring/alarms",
+            Self::AlarmUnchanged => {
+                "approve a baseline that holds now, or change the model, and resolve the alarm then; acknowledge \
+                 it until then"
+            }
             Self::NotSequenced => {
                 "the row is committed and enters the tree within seconds; retry after the time in \
                  Retry-After, or ask for a larger tree_size"

@@ -21,10 +21,11 @@ use super::error::ApiError;
 use super::middleware::observe::Arrival;
 use crate::auth::Actor;
 use crate::pipeline::Admission;
-use crate::store::{Read, Store};
-use axum::Extension;
-use axum::extract::{FromRequestParts, Path};
+use crate::store::{Operator, Read, Store};
+use axum::extract::{FromRequest, FromRequestParts, Path, Request};
 use axum::http::request::Parts;
+use axum::{Extension, Json};
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use utoipa::IntoParams;
 use uuid::Uuid;
@@ -53,6 +54,19 @@ pub(crate) struct RowId {
     pub(crate) id: Uuid,
 }
 
+/// An operator in a request: the actor of its token.
+pub(crate) struct RequestOperator(pub(crate) Operator);
+
+impl FromRequestParts<Shared> for RequestOperator {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Shared) -> Result<Self, ApiError> {
+        let AuditedRead { arrival, actor } = AuditedRead::from_request_parts(parts, api).await?;
+        let actor = Some(actor.sub().to_owned());
+        Ok(Self(Operator { actor, request_id: arrival.request_id }))
+    }
+}
+
 impl FromRequestParts<Shared> for RowId {
     type Rejection = ApiError;
 
@@ -61,6 +75,17 @@ impl FromRequestParts<Shared> for RowId {
         let Path(id) = Path::<String>::from_request_parts(parts, api).await.map_err(|_| malformed())?;
         Uuid::parse_str(&id).map(|id| Self { id }).map_err(|_| malformed())
     }
+}
+
+/// A JSON body, which must arrive in time; `takes` describes it.
+pub(crate) async fn json_body<T: DeserializeOwned>(
+    api: &Shared,
+    request: Request,
+    takes: &'static str,
+) -> Result<T, ApiError> {
+    let body = tokio::time::timeout(api.body_timeout, Json::<T>::from_request(request, &())).await;
+    let body = body.map_err(|_| ApiError::BodyTimeout { by_deadline: false })?;
+    body.map(|Json(body)| body).map_err(|_| ApiError::Malformed(takes))
 }
 
 /// An access to audit rows, labels or proofs, to record in `audit_reads`.

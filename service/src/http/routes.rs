@@ -6,10 +6,17 @@ mod health;
 mod labels;
 mod metrics;
 mod model;
+mod model_state;
+mod monitoring;
+mod operations;
+mod paging;
 mod predictions;
+mod review;
 mod search;
 
 pub use metrics::MetricsPage;
+
+use paging::{Paging, page_of};
 
 use super::{Shared, describe};
 use tower_http::compression::predicate::SizeAbove;
@@ -30,6 +37,16 @@ pub(super) fn all() -> OpenApiRouter<Shared> {
         .routes(routes!(audit::consistency))
         .routes(routes!(model::show))
         .routes(routes!(model::reload))
+        .routes(routes!(model_state::set))
+        .routes(routes!(monitoring::overview))
+        .routes(routes!(monitoring::drift))
+        .routes(routes!(monitoring::calibration))
+        .routes(routes!(monitoring::performance))
+        .routes(routes!(monitoring::alarms))
+        .routes(routes!(monitoring::alarms::acknowledge))
+        .routes(routes!(monitoring::alarms::resolve))
+        .routes(routes!(review::sample))
+        .routes(routes!(operations::list))
         .routes(routes!(health::livez))
         .routes(routes!(health::readyz))
         .routes(routes!(metrics::metrics))

@@ -9,6 +9,7 @@ use crate::record::sealed::PhaseTimings;
 use crate::shadow::Score;
 use crate::threads::JobLost;
 use crate::worker_pool::Load;
+use cxr::decide::DecisionKind;
 use cxr::decode::{cost, sniff};
 use cxr::embedding::{EmbeddingMismatch, EmbeddingPosition};
 use cxr::image::Format;
@@ -48,6 +49,8 @@ pub(crate) struct Examination {
     pub(crate) position: EmbeddingPosition,
     pub(crate) probability: Probability,
     pub(crate) decision: Decision,
+    /// What the model decides, whether or not it is out of service: a candidate is compared with it.
+    pub(crate) models_kind: DecisionKind,
     /// The site-wide patient data that the decision relies on.
     pub(crate) assumed: SitePatients,
     pub(crate) explanation: Explanation,
@@ -79,7 +82,7 @@ impl From<InferenceError> for Stop {
 
 impl Examination {
     pub(super) fn score(&self) -> Score {
-        Score { probability: self.probability.value(), kind: self.decision.kind }
+        Score { probability: self.probability.value(), kind: self.models_kind }
     }
 }
 

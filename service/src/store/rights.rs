@@ -43,6 +43,13 @@ const WRITER: &Needs = &[
     ("idempotency_keys", &["SELECT", "INSERT", "DELETE"]),
     ("subjects", &["SELECT", "INSERT", "DELETE"]),
     ("predictions_months", &["SELECT"]),
+    ("monitoring_alarms", &["SELECT"]),
+    ("monitoring_streams", &["SELECT"]),
+    ("monitoring_baselines", &["SELECT"]),
+    ("monitoring_approvals", &["SELECT"]),
+    ("monitoring_alarm_events", &["SELECT", "INSERT"]),
+    ("operations", &["INSERT"]),
+    ("model_states", &["SELECT", "INSERT"]),
 ];
 
 /// Rights that the reader needs (`cxr_auditor`).
@@ -54,6 +61,12 @@ const READER: &Needs = &[
     ("audit_hashes", &["SELECT"]),
     ("audit_checkpoints", &["SELECT"]),
     ("predictions_months", &["SELECT"]),
+    ("monitoring_cursor", &["SELECT"]),
+    ("monitoring_results", &["SELECT"]),
+    ("monitoring_streams", &["SELECT"]),
+    ("monitoring_alarm_events", &["SELECT"]),
+    ("review_samples", &["SELECT"]),
+    ("operations", &["SELECT"]),
 ];
 
 /// Rights that no user of the service may have.

@@ -47,6 +47,11 @@ pub(super) async fn command(
     statement.execute(executor).await.map(drop)
 }
 
+/// The error for a row that the database did not keep, such as one that a trigger or rule discarded.
+pub(super) const fn lost(table: &'static str) -> StoreError {
+    StoreError::Rows { table, written: 1, kept: 0 }
+}
+
 /// Fails unless the database changed as many rows as it should.
 pub(super) const fn counted(table: &'static str, written: u64, kept: u64) -> Result<(), StoreError> {
     if written == kept { Ok(()) } else { Err(StoreError::Rows { table, written, kept }) }

@@ -3,15 +3,18 @@
 mod audit;
 mod declare;
 mod families;
+mod monitoring;
 mod operations;
 mod page;
+
+pub use monitoring::MonitoringResults;
 
 pub use super::labels::{ConnectionEnd, DropCause, ReloadResult, ShadowResult};
 
 use cxr::RejectReason;
 use cxr::decide::DecisionKind;
 use declare::Registry;
-use families::{Cxr, Process};
+use families::{Cxr, Monitoring, Process};
 use operations::{Sampler, seconds, signed};
 use prometheus::{Encoder, IntCounterVec, IntGauge, TextEncoder};
 use std::sync::Mutex;
@@ -23,6 +26,7 @@ pub const PHASES: [&str; 7] = ["admission", "decode", "preprocess", "queue", "in
 pub struct Metrics {
     registry: Registry,
     cxr: Cxr,
+    monitoring: Monitoring,
     process: Process,
     samplers: Mutex<Vec<Sampler>>,
 }
@@ -32,9 +36,10 @@ impl Metrics {
     pub fn new(refusal_causes: &[&str]) -> prometheus::Result<Self> {
         let mut registry = Registry::default();
         let (cxr, process) = (Cxr::register(&mut registry)?, Process::register(&mut registry)?);
+        let monitoring = Monitoring::register(&mut registry)?;
         cxr.build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         process.start_time_seconds.set(seconds(SystemTime::now()));
-        let metrics = Self { registry, cxr, process, samplers: Mutex::default() };
+        let metrics = Self { registry, cxr, monitoring, process, samplers: Mutex::default() };
         metrics.start_at_zero(refusal_causes);
         Ok(metrics)
     }
@@ -136,6 +141,10 @@ impl Metrics {
         for (provider, n) in nodes {
             self.cxr.execution_nodes.with_label_values(&[provider]).set(signed(n as u64));
         }
+    }
+
+    pub fn model_advisory(&self, advisory: bool) {
+        self.cxr.model_advisory.set(i64::from(advisory));
     }
 
     pub fn ready(&self, ready: bool) {

@@ -3,10 +3,10 @@
 use crate::auth::Actor;
 use crate::http::Shared;
 use crate::http::error::ApiError;
-use crate::http::extract::{AuditedRead, RowId};
+use crate::http::extract::{AuditedRead, RowId, json_body};
 use crate::http::middleware::observe::Arrival;
 use crate::store::{NewLabel, StoredLabel};
-use axum::extract::{FromRequest, Request, State};
+use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
@@ -118,15 +118,9 @@ pub(crate) async fn create(
     RowId { id }: RowId,
     request: Request,
 ) -> Result<Response, ApiError> {
-    let statement = Json::<LabelStatement>::from_request(request, &());
-    let statement = tokio::time::timeout(api.body_timeout, statement).await;
-    let statement = statement.map_err(|_| ApiError::BodyTimeout { by_deadline: false })?;
-    let Json(statement) = statement.map_err(|_| {
-        ApiError::Malformed(
-            "the body must be a JSON object (application/json) with label (positive or negative), source (radiologist, report, \
-             consensus, follow_up, laboratory or other) and labelled_at (RFC 3339)",
-        )
-    })?;
+    let takes = "the body must be a JSON object (application/json) with label (positive or negative), source (radiologist, \
+         report, consensus, follow_up, laboratory or other) and labelled_at (RFC 3339)";
+    let statement: LabelStatement = json_body(&api, request, takes).await?;
     if statement.labelled_at > arrival.at + time::Duration::MINUTE {
         return Err(ApiError::Malformed("labelled_at is in the future"));
     }

@@ -1,6 +1,7 @@
 //! `GET /v1/model`: the current model with its digests, execution provider and measured performance.
 //! `POST /v1/model/reload`: load the bundle that is now in the configured directory.
 
+use super::model_state::StateInfo;
 use crate::http::Shared;
 use crate::http::error::ApiError;
 use crate::serving::Reloaded;
@@ -56,6 +57,8 @@ pub(crate) struct ModelInfo {
     /// configured.
     #[serde(skip_serializing_if = "Option::is_none")]
     shadow: Option<ShadowInfo>,
+    /// Whether the model answers, as operators and the configuration have set it.
+    state: StateInfo,
     /// Why the model cannot run; null if it can.
     unavailable: Option<String>,
     /// Limits of one upload.
@@ -148,6 +151,7 @@ pub(crate) async fn show(State(api): State<Shared>) -> Json<ModelInfo> {
             digest: shadow.model().bundle().digest().to_owned(),
             variant: shadow.model().variant_name().to_owned(),
         }),
+        state: api.pipeline.switch.standing().into(),
         unavailable: engine.err().cloned(),
         limits: Limits { max_bytes, max_pixels, max_frames },
         evaluation: json(serde_json::to_value(&manifest.evaluation)),

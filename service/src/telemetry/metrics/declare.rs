@@ -3,8 +3,8 @@
 use prometheus::core::Collector;
 use prometheus::proto::MetricFamily;
 use prometheus::{
-    Counter, Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
-    Opts, Result,
+    Counter, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
+    IntGaugeVec, Opts, Result,
 };
 
 pub(super) struct Family {
@@ -67,6 +67,7 @@ metric_types! {
     IntCounterVec "counter" (family) Self::new(options(family), family.labels);
     IntGauge "gauge" (family) Self::with_opts(options(family));
     Gauge "gauge" (family) Self::with_opts(options(family));
+    GaugeVec "gauge" (family) Self::new(options(family), family.labels);
     IntGaugeVec "gauge" (family) Self::new(options(family), family.labels);
     Histogram "histogram" (family) Self::with_opts(histogram_options(family));
     HistogramVec "histogram" (family) Self::new(histogram_options(family), family.labels);

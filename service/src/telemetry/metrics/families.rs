@@ -2,7 +2,9 @@
 //! that no client can grow the registry.
 
 use super::declare::{Family, Metric, Registry, metrics};
-use prometheus::{Counter, Gauge, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
+use prometheus::{
+    Counter, Gauge, GaugeVec, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
+};
 
 /// Steps of about 1.5 from 0.2 ms (admitting a small upload) to 0.5 s, where objectives lie, so that a
 /// quantile is off by a quarter at most; wider ones to 16 s (a stalled database before its timeout).
@@ -55,6 +57,8 @@ metrics! {
         execution_nodes: IntGaugeVec["provider"],
         /// Model reloads, by result.
         model_reloads_total: IntCounterVec["result"],
+        /// 1 while the model is out of service: every image is referred.
+        model_advisory: IntGauge,
         /// Predictions offered to the candidate, by result.
         shadow_total: IntCounterVec["result"],
         /// Absolute difference between the candidate's probability and the answer's.
@@ -98,6 +102,94 @@ metrics! {
         database_connections_awaited: IntGaugeVec["pool"],
         /// How far this process's clock is ahead of the database's, at the last readiness check.
         database_clock_difference_seconds: Gauge,
+    }
+}
+
+metrics! {
+    /// Results of monitoring. The leader computes them and every replica exports the same ones; a figure that
+    /// does not exist has no series.
+    struct Monitoring("cxr_") {
+        /// 1 in the replica that computes monitoring.
+        monitoring_leader: IntGauge,
+        /// Unix time at which this process last read the results of monitoring; 0 before the first.
+        monitoring_results_read_timestamp_seconds: IntGauge,
+        /// Unix time at which monitoring last committed a step; 0 if this process has not read it yet.
+        monitoring_step_timestamp_seconds: IntGauge,
+        /// Unix time at which the newest row that monitoring has read was received; 0 before the first.
+        monitoring_last_row_timestamp_seconds: IntGauge,
+        /// Leaves of the audit tree that monitoring has not read yet.
+        monitoring_rows_behind: IntGauge,
+        /// Streams that are monitored.
+        monitoring_streams: IntGauge,
+        /// Streams beyond the limit, whose images count only in the slice of all images.
+        monitoring_streams_pooled: IntGauge,
+        /// Alarms that are not resolved.
+        monitoring_alarms: GaugeVec["site", "version", "variant", "slice", "detector", "severity", "state"],
+        /// Unix time at which the baseline of a stream was approved.
+        baseline_approved_timestamp_seconds: GaugeVec["site", "version", "variant", "slice"],
+
+        /// Images in the audit log, by outcome.
+        images: GaugeVec["site", "version", "variant", "slice", "outcome"],
+        /// Rejected images in the audit log, by reason.
+        images_rejected: GaugeVec["site", "version", "variant", "slice", "reason"],
+
+        /// Evidence of a change, by group of quantities; at the threshold it raises an alarm.
+        drift_evidence: GaugeVec["site", "version", "variant", "slice", "group"],
+        /// Evidence that raises an alarm: the expected number of images between false alarms.
+        drift_threshold: GaugeVec["site", "version", "variant", "slice", "group"],
+        /// 1 if the simulation showed that false alarms stay within the budget.
+        drift_armed: GaugeVec["site", "version", "variant", "slice", "group"],
+        /// 1 while in alarm.
+        drift_alarm: GaugeVec["site", "version", "variant", "slice", "group"],
+        /// Evidence of a change, by detector; at the threshold it raises an alarm.
+        detector_evidence: GaugeVec["site", "version", "variant", "slice", "detector"],
+        /// Evidence that raises an alarm: the expected number of images between false alarms.
+        detector_threshold: GaugeVec["site", "version", "variant", "slice", "detector"],
+        /// 1 if the simulation showed that false alarms stay within the budget.
+        detector_armed: GaugeVec["site", "version", "variant", "slice", "detector"],
+        /// 1 while in alarm.
+        detector_alarm: GaugeVec["site", "version", "variant", "slice", "detector"],
+        /// Mean of 2p - 1 over the last images, with p the rank in the baseline; slice of all images only.
+        drift_shift: GaugeVec["site", "version", "variant", "slice", "quantity"],
+
+        /// Share of the last images above the baseline's 99th percentile of ood_score, with its 95 % interval.
+        ood_share: GaugeVec["site", "version", "variant", "slice", "bound"],
+        /// The same share in the baseline.
+        ood_baseline_share: GaugeVec["site", "version", "variant", "slice"],
+        /// Estimated share of positives over the last images, with its 95 % interval.
+        prevalence: GaugeVec["site", "version", "variant", "slice", "bound"],
+        /// Estimated share of positives in the baseline.
+        prevalence_baseline: GaugeVec["site", "version", "variant", "slice"],
+
+        /// 1 for the status of the estimate without labels.
+        estimate_status: GaugeVec["site", "version", "variant", "slice", "status"],
+        /// Performance estimated without labels, with its 95 % interval.
+        estimated_performance: GaugeVec["site", "version", "variant", "slice", "figure", "bound"],
+        /// While withheld: the figure if every image out of distribution was answered wrongly.
+        estimated_worst_case: GaugeVec["site", "version", "variant", "slice", "figure"],
+        /// 1 for the status of the performance by labels.
+        realised_status: GaugeVec["site", "version", "variant", "slice", "status"],
+        /// Performance by labels, with its 95 % interval.
+        realised_performance: GaugeVec["site", "version", "variant", "slice", "figure", "bound"],
+        /// Contractual limit of a figure.
+        performance_limit: GaugeVec["site", "version", "variant", "slice", "figure"],
+        /// 1 for the status of the calibration.
+        calibration_status: GaugeVec["site", "version", "variant", "slice", "status"],
+        /// Expected calibration error (l2 norm), with its 95 % interval.
+        calibration_error: GaugeVec["site", "version", "variant", "slice", "bound"],
+        /// Mean of label minus probability, with its 95 % interval.
+        calibration_bias: GaugeVec["site", "version", "variant", "slice", "bound"],
+
+        /// Images with a label, by class.
+        labelled_images: GaugeVec["site", "version", "variant", "slice", "class"],
+        /// Share of images with a label.
+        label_coverage: GaugeVec["site", "version", "variant", "slice"],
+        /// Median time from an image to its first label.
+        label_delay_seconds: GaugeVec["site", "version", "variant", "slice"],
+        /// Images of the review sample without a label.
+        review_sample_unread: GaugeVec["site", "version", "variant", "slice"],
+        /// Unix time at which the oldest of them was received.
+        review_sample_oldest_timestamp_seconds: GaugeVec["site", "version", "variant", "slice"],
     }
 }
 

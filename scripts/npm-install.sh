@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Installs a JavaScript program of the tests (tests/NAME) with its hash-pinned npm packages, and prints its folder. Needs Node.js 20.
 #
-#   scripts/npm-install.sh oidc|fhir
+#   scripts/npm-install.sh oidc|fhir|grafana
 set -euo pipefail
-case "${1:-}" in oidc|fhir) ;; *) sed -n '2,4s/^# \{0,1\}//p' "$0"; exit 0 ;; esac
+case "${1:-}" in oidc|fhir|grafana) ;; *) sed -n '2,4s/^# \{0,1\}//p' "$0"; exit 0 ;; esac
 source=$(cd "$(dirname "$0")/../tests/$1" && pwd)
 version=$(node --version 2> /dev/null || true)
 [[ $version =~ ^v([0-9]+) ]] && [ "${BASH_REMATCH[1]}" -ge 20 ] || { echo "no Node.js 20 (found: ${version:-none})" >&2; exit 3; }
@@ -16,5 +16,6 @@ if [ ! -f "$folder/.complete" ]; then
   (cd "$folder" && npm ci --no-audit --no-fund --silent >&2)
   touch "$folder/.complete"
 fi
-cp "$source"/*.mjs "$folder"
+shopt -s nullglob
+for program in "$source"/*.mjs "$source"/tsconfig.json; do cp "$program" "$folder"; done
 echo "$folder"

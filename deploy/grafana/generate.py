@@ -7,6 +7,7 @@ import json
 import sys
 from pathlib import Path
 
+from grafana_foundation_sdk.builders import common as builders
 from grafana_foundation_sdk.builders import dashboard, prometheus, stat, table, text, timeseries
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models import common
@@ -41,15 +42,13 @@ def lines(title, unit, description, *targets, span=8, height=7, low=0):
     panel = dress(timeseries.Panel(), title, unit, description, span, height)
     if low is not None:
         panel.min(low)
-    panel.legend(common_legend()).fill_opacity(0).show_points(common.VisibilityMode.NEVER)
+    panel.legend(legend_below()).fill_opacity(0).show_points(common.VisibilityMode.NEVER)
     return queries(panel, targets)
 
 
-def common_legend():
-    from grafana_foundation_sdk.builders import common as builders
-
-    return builders.VizLegendOptions().show_legend(True).placement(common.LegendPlacement.BOTTOM).display_mode(
-        common.LegendDisplayMode.LIST)
+def legend_below():
+    legend = builders.VizLegendOptions().show_legend(True).placement(common.LegendPlacement.BOTTOM)
+    return legend.display_mode(common.LegendDisplayMode.LIST)
 
 
 def number(title, unit, description, expr, legend="{{site}}", bad=None, good=None, states=None, span=4, height=4):
@@ -115,13 +114,22 @@ def page(uid, title, description, runbook, with_model):
     return board
 
 
+def plain(board):
+    """The dashboard as JSON, without what the builder gives every variable although only those of intervals have it."""
+    board = json.loads(json.dumps(board.build(), cls=JSONEncoder))
+    for entry in board["templating"]["list"]:
+        for key in ("auto", "auto_count", "auto_min"):
+            entry.pop(key, None)
+    return board
+
+
 def main():
     import health
     import service
 
     folder = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parent / "dashboards"
     for name, board in [("service", service.dashboard()), ("model-health", health.health()), ("incident", health.incident())]:
-        (folder / f"{name}.json").write_text(json.dumps(board.build(), cls=JSONEncoder, indent=1, sort_keys=True) + "\n")
+        (folder / f"{name}.json").write_text(json.dumps(plain(board), indent=1, sort_keys=True) + "\n")
 
 
 if __name__ == "__main__":

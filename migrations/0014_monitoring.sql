@@ -35,7 +35,14 @@ CREATE TABLE monitoring_cursor (
     only_row       boolean PRIMARY KEY DEFAULT true CHECK (only_row),
     next_leaf      bigint NOT NULL DEFAULT 0 CHECK (next_leaf >= 0),
     next_label     bigint NOT NULL DEFAULT 0 CHECK (next_label >= 0),
+    -- Decisions that were made, and how many of them the job has applied.
+    n_decisions    bigint NOT NULL DEFAULT 0 CHECK (n_decisions >= next_decision),
+    next_decision  bigint NOT NULL DEFAULT 0 CHECK (next_decision >= 0),
+    -- Every label that was recorded before has a position, or belongs to a row that is not in the tree.
+    labels_from    timestamptz NOT NULL DEFAULT '-infinity',
     newest_row_at  timestamptz,
+    -- Leaves whose rows retention had dropped when they were read.
+    n_gone         bigint NOT NULL DEFAULT 0 CHECK (n_gone >= 0),
     -- When the leader last committed a step, also one that found nothing.
     stepped_at     timestamptz NOT NULL DEFAULT clock_timestamp()
 );
@@ -102,13 +109,24 @@ CREATE TABLE monitoring_baselines (
     simulation   jsonb NOT NULL
 );
 CREATE TABLE monitoring_approvals (
-    baseline_id  uuid PRIMARY KEY,
+    baseline_id  uuid PRIMARY KEY REFERENCES monitoring_baselines,
     approved_at  timestamptz NOT NULL DEFAULT clock_timestamp(),
     actor        text NOT NULL,
-    reason       text NOT NULL,
-    -- Detectors use the baseline from this leaf and label on, which every replay repeats.
-    from_leaf    bigint NOT NULL,
-    from_label   bigint NOT NULL
+    reason       text NOT NULL
+);
+
+-- What changes the course of the detectors, in the order and at the leaf and label at which it does: a replay repeats it. Each takes its number
+-- from the cursor, whose row lock keeps the job from going on meanwhile.
+CREATE TABLE monitoring_decisions (
+    position    bigint PRIMARY KEY CHECK (position >= 0),
+    kind        text NOT NULL CHECK (kind IN ('approved', 'resolved', 'settings')),
+    -- The baseline or the alarm.
+    subject     uuid,
+    -- The settings.
+    detail      jsonb,
+    from_leaf   bigint NOT NULL,
+    from_label  bigint NOT NULL,
+    CONSTRAINT subject_or_detail CHECK ((kind = 'settings') = (subject IS NULL) AND num_nonnulls(subject, detail) = 1)
 );
 
 CREATE TABLE monitoring_alarms (
@@ -117,7 +135,9 @@ CREATE TABLE monitoring_alarms (
     stream_id    integer NOT NULL,
     detector     text NOT NULL,
     severity     text NOT NULL CHECK (severity IN ('page', 'ticket')),
+    -- When the image that raised it was received, and when the job stored it.
     opened_at    timestamptz NOT NULL,
+    stored_at    timestamptz NOT NULL DEFAULT clock_timestamp(),
     opened_leaf  bigint NOT NULL,
     change_at    timestamptz,
     evidence     double precision NOT NULL,
@@ -178,7 +198,7 @@ DECLARE
     written_once text;
 BEGIN
     FOREACH written_once IN ARRAY ARRAY['monitoring_labels', 'monitoring_streams', 'monitoring_baselines', 'monitoring_approvals',
-        'monitoring_alarms', 'monitoring_alarm_events', 'review_samples', 'operations', 'model_states', 'monitoring_salt'] LOOP
+        'monitoring_decisions', 'monitoring_alarms', 'monitoring_alarm_events', 'review_samples', 'operations', 'model_states', 'monitoring_salt'] LOOP
         EXECUTE format('CREATE TRIGGER %I BEFORE UPDATE OR DELETE OR TRUNCATE ON %I '
             'FOR EACH STATEMENT EXECUTE FUNCTION refuse_change()', written_once || '_append_only', written_once);
         EXECUTE format('ALTER TABLE %I ENABLE ALWAYS TRIGGER %I', written_once, written_once || '_append_only');
@@ -203,13 +223,13 @@ ALTER TABLE monitoring_windows ENABLE ALWAYS TRIGGER monitoring_windows_append_o
 ALTER TABLE monitoring_windows ENABLE ALWAYS TRIGGER monitoring_windows_not_emptied;
 
 GRANT SELECT ON monitoring_rows, monitoring_label_rows TO cxr_writer, cxr_monitor, cxr_auditor;
-GRANT SELECT, INSERT ON monitoring_labels, monitoring_streams, monitoring_baselines, monitoring_approvals, monitoring_alarms,
-    monitoring_alarm_events, review_samples, operations, model_states TO cxr_writer;
+GRANT SELECT, INSERT ON monitoring_labels, monitoring_streams, monitoring_baselines, monitoring_approvals, monitoring_decisions,
+    monitoring_alarms, monitoring_alarm_events, review_samples, operations, model_states TO cxr_writer;
 GRANT SELECT, UPDATE ON monitoring_cursor TO cxr_writer;
 GRANT SELECT, INSERT, UPDATE ON monitoring_detectors, monitoring_results TO cxr_writer;
 GRANT SELECT, INSERT, DELETE ON monitoring_windows TO cxr_writer;
 GRANT SELECT ON monitoring_cursor, monitoring_labels, monitoring_streams, monitoring_windows, monitoring_detectors, monitoring_baselines,
-    monitoring_approvals, monitoring_alarms, monitoring_alarm_events, monitoring_results, review_samples, operations, model_states
+    monitoring_approvals, monitoring_decisions, monitoring_alarms, monitoring_alarm_events, monitoring_results, review_samples, operations, model_states
     TO cxr_auditor;
 -- Who acknowledged and why is in the actor's columns: the monitor sees figures only.
 GRANT SELECT ON monitoring_cursor, monitoring_streams, monitoring_windows, monitoring_alarms, monitoring_results TO cxr_monitor;

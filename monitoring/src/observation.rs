@@ -66,6 +66,8 @@ pub struct LabelledObservation {
     pub site: Arc<str>,
     pub view: Option<Arc<str>>,
     pub patient_day: u64,
+    /// As in the row. Detectors skip repeats.
+    pub is_repeat: bool,
     pub score: Score,
     pub positive: bool,
     /// Whether an earlier label of the same row was read before: this one corrects it.

@@ -162,9 +162,9 @@ pub struct EstimateReport {
     pub status: EstimateStatus,
     /// Why there is no estimate.
     pub reason: Option<String>,
-    /// `cbpe`, or `cbpe_reweighted` once there are enough local labels.
+    /// `cbpe`; with enough local labels `cbpe_recalibrated`, with more `cbpe_reweighted`.
     pub method: String,
-    /// By name: `sensitivity`, `specificity`, `accuracy`. Empty unless the status is `ok`.
+    /// By name: `sensitivity`, `specificity`, `accuracy`, `ppv`, `npv`. Empty unless the status is `ok`.
     pub figures: BTreeMap<String, Figure>,
     /// Bounds that hold if every image out of distribution was answered wrongly; while withheld.
     pub worst_case: BTreeMap<String, f64>,
@@ -180,6 +180,10 @@ pub struct RealisedReport {
     pub figures: BTreeMap<String, Figure>,
     /// The same without weights; biased where labels are selective.
     pub unweighted: BTreeMap<String, Figure>,
+    /// With the latest label of each image instead of the first, whenever it was recorded.
+    pub revised: BTreeMap<String, Figure>,
+    /// Images whose latest label contradicts the first.
+    pub n_corrected: u64,
     /// Contractual limits by name.
     pub limits: BTreeMap<String, f64>,
     /// Evidence of the detectors `misses` and `false_positives`.

@@ -13,6 +13,7 @@ use crate::config::model::{ModelConfig, ShadowConfig};
 use crate::hangup::Hangup;
 use crate::http::{self, Api, Deadlines, LogThrottles, MetricsPage, REFUSAL_CODES, ResponseDelays};
 use crate::memory::ImageMemory;
+use crate::monitor::{self, Monitor};
 use crate::net::{self, ListenerRole};
 use crate::pipeline::{ImageSlots, Pipeline};
 use crate::quota::{ClientLimits, Quotas};
@@ -110,6 +111,15 @@ impl App {
             metrics: Arc::clone(&metrics),
         };
         tokio::spawn(sequencer.run());
+        if config.monitoring.enabled {
+            let monitor = Monitor {
+                store: Arc::clone(&store),
+                config: config.monitoring.clone(),
+                sample_key: monitor::sample_key(&site_key),
+                metrics: Arc::clone(&metrics),
+            };
+            monitor.start().context("the thread of monitoring cannot be started")?;
+        }
         watch_resources(&metrics, Arc::clone(&store), Arc::clone(&verifier));
         let results = Arc::new(Results::new(Arc::clone(&store)));
         results.export(&metrics);

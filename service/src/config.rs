@@ -14,6 +14,7 @@ pub mod http;
 mod layers;
 pub mod limits;
 pub mod model;
+pub mod monitoring;
 pub mod patients;
 pub mod secret;
 pub mod servers;
@@ -29,6 +30,7 @@ use error::Misconfigurations;
 use http::HttpConfig;
 use limits::LimitsConfig;
 use model::ModelConfig;
+use monitoring::MonitoringConfig;
 use patients::PatientsConfig;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -73,6 +75,7 @@ pub struct Config {
     pub limits: LimitsConfig,
     pub audit: AuditConfig,
     pub patients: PatientsConfig,
+    pub monitoring: MonitoringConfig,
     pub telemetry: TelemetryConfig,
 }
 
@@ -81,7 +84,7 @@ impl Config {
     pub fn load(sources: &Sources) -> Result<Self, Misconfigurations> {
         Self::load_parts(
             sources,
-            &["http", "database", "auth", "model", "limits", "audit", "patients", "telemetry"],
+            &["http", "database", "auth", "model", "limits", "audit", "patients", "monitoring", "telemetry"],
         )
     }
 
@@ -114,6 +117,14 @@ pub fn load_database(sources: &Sources) -> Result<(DatabaseConfig, TelemetryConf
 pub fn load_audit(sources: &Sources) -> Result<(DatabaseConfig, AuditConfig), Misconfigurations> {
     let config = Config::load_parts(sources, &["database", "audit"])?;
     Ok((config.database, config.audit))
+}
+
+/// What work on monitoring needs.
+pub fn load_monitoring(
+    sources: &Sources,
+) -> Result<(DatabaseConfig, AuditConfig, MonitoringConfig), Misconfigurations> {
+    let config = Config::load_parts(sources, &["database", "audit", "monitoring"])?;
+    Ok((config.database, config.audit, config.monitoring))
 }
 
 /// What a replay needs.

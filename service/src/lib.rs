@@ -15,6 +15,8 @@ pub mod http;
 pub mod infer;
 pub mod memory;
 pub mod model;
+pub mod monitor;
+
 pub mod net;
 pub mod pipeline;
 pub mod quota;

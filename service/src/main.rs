@@ -7,6 +7,7 @@ use cxr_service::auth::mint;
 use cxr_service::commands::audit::AuditCommand;
 use cxr_service::commands::bundle::BundleCommand;
 use cxr_service::commands::check::CheckArgs;
+use cxr_service::commands::model_state::StateArgs;
 use cxr_service::config::args::ConfigArgs;
 use cxr_service::config::telemetry::{LogFormat, TelemetryConfig};
 use cxr_service::config::{self, Config, Profile, Sources};
@@ -50,6 +51,11 @@ enum Command {
     /// Inspect, verify and sign model bundles.
     #[command(subcommand)]
     Bundle(BundleCommand),
+    /// Take the model out of service, or back, on all replicas.
+    #[command(
+        after_help = "Example: cxr-service --config-dir /etc/cxr model-state advisory --reason \"scanner 2 sends borders\""
+    )]
+    ModelState(StateArgs),
     /// Print the OpenAPI specification.
     #[command(after_help = "Example: cxr-service openapi > openapi/openapi.json")]
     Openapi,
@@ -102,6 +108,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Audit(command) => commands::audit::run(command, &sources),
         Command::Bundle(command) => commands::bundle::run(command),
         Command::CheckConfig(args) => commands::check::run(&sources, &args),
+        Command::ModelState(args) => commands::model_state::run(&sources, &args),
         Command::DevToken { subject, scope, ttl } => {
             anyhow::ensure!(
                 sources.profile == Profile::Development,

@@ -77,6 +77,16 @@ async fn every_route_requires_its_scope_and_new_routes_cannot_be_forgotten() {
         ("get", "/v1/audit/consistency", "audit:read"),
         ("get", "/v1/model", ""),
         ("post", "/v1/model/reload", "admin"),
+        ("post", "/v1/model/state", "admin"),
+        ("get", "/v1/monitoring/overview", "monitor:read"),
+        ("get", "/v1/monitoring/drift", "monitor:read"),
+        ("get", "/v1/monitoring/calibration", "monitor:read"),
+        ("get", "/v1/monitoring/performance", "monitor:read"),
+        ("get", "/v1/monitoring/alarms", "monitor:read"),
+        ("post", "/v1/monitoring/alarms/{id}/acknowledge", "admin"),
+        ("post", "/v1/monitoring/alarms/{id}/resolve", "admin"),
+        ("get", "/v1/review-sample", "audit:read"),
+        ("get", "/v1/operations", "audit:read"),
     ];
     let document = server.document().await;
     for (path, methods) in document["paths"].as_object().unwrap() {

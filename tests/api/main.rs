@@ -17,6 +17,8 @@ mod heatmaps;
 mod http_conformance;
 mod labels;
 mod memory;
+mod model_state;
+mod monitoring;
 mod multipart;
 mod oidc;
 mod phi;

@@ -14,6 +14,7 @@ pub mod pgbouncer;
 pub mod postgres;
 pub mod preload;
 pub mod proxy;
+pub mod results;
 pub mod server;
 pub mod site;
 pub mod standby;

@@ -21,7 +21,7 @@ use super::error::ApiError;
 use super::middleware::observe::Arrival;
 use crate::auth::Actor;
 use crate::pipeline::Admission;
-use crate::store::{Operator, Read, Store};
+use crate::store::{Operator, Read, Reason, Store};
 use axum::extract::{FromRequest, FromRequestParts, Path, Request};
 use axum::http::request::Parts;
 use axum::{Extension, Json};
@@ -86,6 +86,11 @@ pub(crate) async fn json_body<T: DeserializeOwned>(
     let body = tokio::time::timeout(api.body_timeout, Json::<T>::from_request(request, &())).await;
     let body = body.map_err(|_| ApiError::BodyTimeout { by_deadline: false })?;
     body.map(|Json(body)| body).map_err(|_| ApiError::Malformed(takes))
+}
+
+/// The reason in a body.
+pub(crate) fn reason(text: &str) -> Result<Reason, ApiError> {
+    Reason::parse(text).ok_or(ApiError::Malformed(Reason::RULE))
 }
 
 /// An access to audit rows, labels or proofs, to record in `audit_reads`.

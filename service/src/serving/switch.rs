@@ -4,7 +4,7 @@
 //! Every replica reads that row again and again. While the database is away, the last known state stays.
 
 use crate::config::model::ModelState;
-use crate::store::{Operator, Store, StoreError, StoredState};
+use crate::store::{Operator, Reason, Store, StoreError, StoredState};
 use crate::telemetry::logs::chain;
 use crate::telemetry::metrics::Metrics;
 use std::sync::Arc;
@@ -68,7 +68,7 @@ impl ModelSwitch {
     pub async fn set(
         &self,
         state: ModelState,
-        reason: &str,
+        reason: &Reason,
         operator: &Operator,
     ) -> Result<Standing, StoreError> {
         let stored = self.store.annotations.set_model_state(state, reason, operator).await?;

@@ -1,6 +1,6 @@
 //! The table `monitoring_alarm_events`: what operators did about an alarm. Each event happens once.
 
-use super::operations::Operator;
+use super::operations::{Operator, Reason};
 use super::session::Session;
 use super::{AnnotationWriter, Reader, StoreError, write};
 use serde_json::json;
@@ -68,6 +68,7 @@ SELECT EXISTS (
         AND (later.bundle_digest, later.variant) <> (own.bundle_digest, own.variant)
 ) FROM monitoring_alarms AS alarm WHERE alarm_id = $1";
 
+/// A resolution is also a decision: the detector starts anew at the next leaf and label.
 const INSERT: &str = "
 WITH added AS (
     INSERT INTO monitoring_alarm_events (event_id, alarm_id, event, actor, reason)
@@ -76,8 +77,17 @@ WITH added AS (
 ), logged AS (
     INSERT INTO operations (operation_id, request_id, actor, action, detail)
     SELECT $1, $6, actor, $7, $8 FROM added RETURNING 1
+), placed AS (
+    UPDATE monitoring_cursor SET n_decisions = n_decisions + 1 WHERE $3 = 'resolved' AND EXISTS (SELECT FROM added)
+    RETURNING n_decisions - 1 AS position, next_leaf, next_label
+), decided AS (
+    INSERT INTO monitoring_decisions (position, kind, subject, from_leaf, from_label)
+    SELECT position, $3, $2, next_leaf, next_label FROM placed RETURNING 1
 )
-SELECT (SELECT count(*) FROM added) AS n_added, (SELECT count(*) FROM logged) AS n_logged";
+SELECT n_added, n_logged, n_decided, check_write('{operations,monitoring_decisions}', ARRAY[n_logged, n_decided],
+    ARRAY[n_added, CASE WHEN $3 = 'resolved' THEN n_added ELSE 0 END], statement_timestamp(), 1)
+FROM (SELECT (SELECT count(*) FROM added) AS n_added, (SELECT count(*) FROM logged) AS n_logged,
+    (SELECT count(*) FROM decided) AS n_decided) AS counts";
 
 const MARKS: &str = "SELECT alarm_id, event, at FROM monitoring_alarm_events WHERE alarm_id = ANY ($1)";
 
@@ -91,7 +101,7 @@ impl AnnotationWriter {
         &self,
         alarm: Uuid,
         action: AlarmAction,
-        reason: &str,
+        reason: &Reason,
         operator: &Operator,
     ) -> Result<AlarmOutcome, StoreError> {
         let (event, logged_as) = action.names();
@@ -100,10 +110,10 @@ impl AnnotationWriter {
             .bind(alarm)
             .bind(event)
             .bind(&operator.actor)
-            .bind(reason)
+            .bind(reason.text())
             .bind(&operator.request_id)
             .bind(logged_as)
-            .bind(json!({ "alarm_id": alarm, "reason": reason }));
+            .bind(json!({ "alarm_id": alarm, "reason": reason.text() }));
         self.0
             .run(async |session| {
                 if let Some(first) = find(session, alarm, event).await? {

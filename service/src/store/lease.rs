@@ -20,6 +20,8 @@ pub struct LeaseName([u8; 8]);
 impl LeaseName {
     /// Extending the tree, and the clean-up that the sequencer does meanwhile.
     pub const SEQUENCER: Self = Self(*b"cxr_tree");
+    /// Reading the log for monitoring.
+    pub const MONITOR: Self = Self(*b"cxr_moni");
 
     /// The key of the advisory lock. It must not change: replicas of two releases run at the same time.
     const fn key(self) -> i64 {

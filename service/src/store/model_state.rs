@@ -1,6 +1,6 @@
 //! The table `model_states`: whether the model answers. The newest row counts.
 
-use super::operations::Operator;
+use super::operations::{Operator, Reason};
 use super::{AnnotationWriter, StoreError, write};
 use crate::config::model::ModelState;
 use serde_json::json;
@@ -51,16 +51,16 @@ impl AnnotationWriter {
     pub async fn set_model_state(
         &self,
         state: ModelState,
-        reason: &str,
+        reason: &Reason,
         operator: &Operator,
     ) -> Result<StoredState, StoreError> {
         let insert = sqlx::query(INSERT)
             .bind(Uuid::now_v7())
             .bind(&operator.actor)
             .bind(state.name())
-            .bind(reason)
+            .bind(reason.text())
             .bind(&operator.request_id)
-            .bind(json!({ "state": state.name(), "reason": reason }));
+            .bind(json!({ "state": state.name(), "reason": reason.text() }));
         self.0
             .run(async |session| {
                 let row = insert.fetch_optional(session).await?;

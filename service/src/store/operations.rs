@@ -20,6 +20,26 @@ impl Operator {
     }
 }
 
+/// Why an operator acts. It is kept for ever.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reason(String);
+
+impl Reason {
+    /// What a reason must be.
+    pub const RULE: &str = "the reason must be one line of 1 to 1000 characters";
+
+    /// Without the space around it; `None` if it breaks the rule.
+    pub fn parse(text: &str) -> Option<Self> {
+        let text = text.trim();
+        let fits = !text.is_empty() && text.chars().count() <= 1000 && !text.chars().any(char::is_control);
+        fits.then(|| Self(text.to_owned()))
+    }
+
+    pub(super) fn text(&self) -> &str {
+        &self.0
+    }
+}
+
 /// A row of `operations` (migrations/0014_monitoring.sql).
 #[derive(Debug, Clone, sqlx::FromRow)]
 pub struct StoredOperation {

@@ -1,10 +1,9 @@
 //! `POST /v1/model/state`: takes the model out of service, or back.
 
-use super::monitoring::alarms::checked_reason;
 use crate::config::model::ModelState;
 use crate::http::Shared;
 use crate::http::error::ApiError;
-use crate::http::extract::{RequestOperator, json_body};
+use crate::http::extract::{RequestOperator, json_body, reason};
 use crate::serving::Standing;
 use axum::Json;
 use axum::extract::{Request, State};
@@ -68,7 +67,7 @@ pub(crate) async fn set(
     request: Request,
 ) -> Result<Json<StateInfo>, ApiError> {
     let takes = "the body must be a JSON object (application/json) with state (serving or advisory) and reason, a text";
-    let NewState { state, reason } = json_body(&api, request, takes).await?;
-    let standing = api.pipeline.switch.set(state, checked_reason(&reason)?, &operator).await?;
+    let NewState { state, reason: text } = json_body(&api, request, takes).await?;
+    let standing = api.pipeline.switch.set(state, &reason(&text)?, &operator).await?;
     Ok(Json(standing.into()))
 }

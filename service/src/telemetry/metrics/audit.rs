@@ -9,6 +9,11 @@ impl Metrics {
         self.cxr.audit_commit_rows.observe(n_rows as f64);
     }
 
+    /// Rows that this process has committed.
+    pub fn n_committed(&self) -> u64 {
+        self.cxr.audit_commit_rows.get_sample_sum() as u64
+    }
+
     pub fn tree_size(&self, size: u64) {
         self.cxr.audit_tree_size.set(size as i64);
     }

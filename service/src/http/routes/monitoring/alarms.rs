@@ -2,7 +2,7 @@
 
 use crate::http::Shared;
 use crate::http::error::ApiError;
-use crate::http::extract::{RequestOperator, RowId, json_body};
+use crate::http::extract::{RequestOperator, RowId, json_body, reason};
 use crate::store::{AlarmAction, AlarmEvent, AlarmOutcome};
 use axum::Json;
 use axum::extract::{FromRequestParts, Request, State};
@@ -11,14 +11,11 @@ use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
-/// Longest reason, in characters.
-const LONGEST_REASON: usize = 1000;
-
 /// `{id}` in the path.
-#[derive(IntoParams)]
+#[derive(utoipa::IntoParams)]
 #[into_params(parameter_in = Path)]
 pub(crate) struct AlarmId {
     /// Id of the alarm, from `GET /v1/monitoring/alarms`
@@ -37,19 +34,10 @@ impl FromRequestParts<Shared> for AlarmId {
 /// Why an operator acts.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Reason {
+pub(crate) struct Why {
     /// 1 to 1000 characters, in one line. It is kept for ever: write nothing about a patient.
     #[schema(min_length = 1, max_length = 1000)]
     reason: String,
-}
-
-/// A reason without the space around it.
-pub(crate) fn checked_reason(reason: &str) -> Result<&str, ApiError> {
-    let reason = reason.trim();
-    if reason.is_empty() || reason.chars().count() > LONGEST_REASON || reason.chars().any(char::is_control) {
-        return Err(ApiError::Malformed("reason must be one line of 1 to 1000 characters"));
-    }
-    Ok(reason)
 }
 
 /// What was done about an alarm.
@@ -79,7 +67,7 @@ pub(crate) struct AlarmEventInfo {
     operation_id = "acknowledgeAlarm",
     tag = "monitoring",
     params(AlarmId),
-    request_body = Reason,
+    request_body = Why,
     security(("bearer" = ["admin"])),
     responses(
         (status = 200, description = "Acknowledged before", body = AlarmEventInfo),
@@ -109,7 +97,7 @@ pub(crate) async fn acknowledge(
     operation_id = "resolveAlarm",
     tag = "monitoring",
     params(AlarmId),
-    request_body = Reason,
+    request_body = Why,
     security(("bearer" = ["admin"])),
     responses(
         (status = 200, description = "Resolved before", body = AlarmEventInfo),
@@ -138,9 +126,9 @@ async fn act(
     request: Request,
 ) -> Result<Response, ApiError> {
     let takes = "the body must be a JSON object (application/json) with reason, a text";
-    let Reason { reason } = json_body(api, request, takes).await?;
-    let reason = checked_reason(&reason)?;
-    let (status, event) = match api.store.annotations.act_on_alarm(id, action, reason, &operator).await? {
+    let Why { reason: text } = json_body(api, request, takes).await?;
+    let reason = reason(&text)?;
+    let (status, event) = match api.store.annotations.act_on_alarm(id, action, &reason, &operator).await? {
         AlarmOutcome::Done(event) => (StatusCode::CREATED, event),
         AlarmOutcome::Before(event) => (StatusCode::OK, event),
         AlarmOutcome::Unchanged => return Err(ApiError::AlarmUnchanged),

@@ -71,7 +71,11 @@ impl Alerting {
     pub fn notifications(&self) -> Vec<(String, Value)> {
         let log = self.sink.log();
         let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-        lines.map(|mut line| (line["path"].as_str().unwrap_or_default().to_owned(), line["notification"].take())).collect()
+        lines
+            .map(|mut line| {
+                (line["path"].as_str().unwrap_or_default().to_owned(), line["notification"].take())
+            })
+            .collect()
     }
 
     /// Waits until `receiver` got the alert with this status (`firing` or `resolved`), and returns the alert.
@@ -105,7 +109,13 @@ fn yaml(path: &Path) -> Result<Yaml> {
 }
 
 /// Writes the rules and the configuration of Prometheus, and returns the path of the latter.
-fn prometheus(root: &Path, folder: &Path, replicas: &[SocketAddr], manager: SocketAddr, pace: Pace) -> Result<PathBuf> {
+fn prometheus(
+    root: &Path,
+    folder: &Path,
+    replicas: &[SocketAddr],
+    manager: SocketAddr,
+    pace: Pace,
+) -> Result<PathBuf> {
     let source = root.join("deploy/prometheus");
     let rules = folder.join("rules");
     fs::create_dir_all(&rules)?;

@@ -62,7 +62,8 @@ fn secrets_are_read_from_files() {
     let text = std::fs::read_to_string(configuration()).unwrap();
     for line in text.lines().map(str::trim_start).filter(|line| !line.starts_with('#')) {
         for key in ["password", "key", "credentials", "token", "secret"] {
-            let named = line.trim_start_matches("- ").split(':').next().is_some_and(|name| name.contains(key));
+            let named =
+                line.trim_start_matches("- ").split(':').next().is_some_and(|name| name.contains(key));
             let file = line.split_once(": ").is_none_or(|(_, value)| Path::new(value).is_absolute());
             assert!(!named || (line.contains("_file") && file), "a secret in the configuration: {line}");
         }

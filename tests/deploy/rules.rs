@@ -45,7 +45,8 @@ fn promtool_accepts_configuration_and_rules() {
     if !installed(&["promtool"]) {
         return;
     }
-    let checked = run(Command::new("promtool").arg("check").arg("config").arg(deploy("prometheus/prometheus.yml")));
+    let checked =
+        run(Command::new("promtool").arg("check").arg("config").arg(deploy("prometheus/prometheus.yml")));
     assert!(checked.contains("rule files found"), "{checked}");
     let lint = Command::new("promtool")
         .args(["check", "rules", "--lint=all", "--lint-fatal"])
@@ -93,9 +94,8 @@ fn every_alert_is_tested_firing_and_silent_before_and_after() {
     }
     for alert in alerts() {
         let (name, severity) = (alert.alert.unwrap(), &alert.labels["severity"]);
-        let expr = format!(
-            "count(ALERTS{{alertname=\"{name}\", alertstate=\"firing\", severity=\"{severity}\"}})"
-        );
+        let expr =
+            format!("count(ALERTS{{alertname=\"{name}\", alertstate=\"firing\", severity=\"{severity}\"}})");
         let courses = seen.remove(&expr).unwrap_or_else(|| panic!("{name} has no test with {expr}"));
         let has = |part: &str| courses.iter().any(|course| course.contains(part));
         assert!(name == "Watchdog" || (has("-+") && has("+-")), "{name}: {courses:?}");
@@ -134,7 +134,14 @@ fn alerts_say_what_is_wrong_with_values_and_where_to_read_on() {
 fn gauges_of_monitoring_are_never_added_up_over_replicas() {
     for alert in alerts() {
         let name = alert.alert.unwrap();
-        for metric in ["cxr_drift_", "cxr_detector_", "cxr_realised_", "cxr_estimate", "cxr_images", "cxr_monitoring_alarms"] {
+        for metric in [
+            "cxr_drift_",
+            "cxr_detector_",
+            "cxr_realised_",
+            "cxr_estimate",
+            "cxr_images",
+            "cxr_monitoring_alarms",
+        ] {
             for (at, _) in alert.expr.match_indices(metric) {
                 let before = &alert.expr[..at];
                 let by = before.rfind("max by").map_or("", |begin| &before[begin..]);
@@ -142,7 +149,8 @@ fn gauges_of_monitoring_are_never_added_up_over_replicas() {
                 assert!(direct, "{name}: {metric} without max by directly around it");
             }
         }
-        let rate = ["rate(cxr_monitoring", "increase(cxr_monitoring", "rate(cxr_images", "increase(cxr_images"];
+        let rate =
+            ["rate(cxr_monitoring", "increase(cxr_monitoring", "rate(cxr_images", "increase(cxr_images"];
         assert!(rate.iter().all(|part| !alert.expr.contains(part)), "{name}: rate of a gauge");
     }
 }

@@ -14,7 +14,9 @@ use monitoring::performance::estimate::{Basis, Known, estimate};
 use monitoring::performance::guard::Guard;
 use monitoring::performance::{Scored, labelled};
 use monitoring::quantity::Group;
-use monitoring::snapshot::{BaselineReport, DetectorReport, EstimateReport, EstimateStatus, Snapshot, StreamReport};
+use monitoring::snapshot::{
+    BaselineReport, DetectorReport, EstimateReport, EstimateStatus, Snapshot, StreamReport,
+};
 use monitoring::stream::Stream;
 use std::collections::BTreeMap;
 

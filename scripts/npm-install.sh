@@ -16,6 +16,5 @@ if [ ! -f "$folder/.complete" ]; then
   (cd "$folder" && npm ci --no-audit --no-fund --silent >&2)
   touch "$folder/.complete"
 fi
-shopt -s nullglob
-for program in "$source"/*.mjs "$source"/tsconfig.json; do cp "$program" "$folder"; done
+cp "$source"/*.mjs "$folder"
 echo "$folder"

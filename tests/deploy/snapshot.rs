@@ -38,7 +38,7 @@ fn report(stream: &Value, drifted: bool) -> Value {
         "worst_case": if drifted { json!({"sensitivity": 0.4, "specificity": 0.5}) } else { json!({}) },
     });
     let realised = json!({
-        "status": "ok", "reason": null, "figures": figures, "unweighted": figures, "n_positive": 300, "n_negative": 600,
+        "status": "ok", "reason": null, "figures": figures, "unweighted": figures, "revised": figures, "n_corrected": 1, "n_positive": 300, "n_negative": 600,
         "limits": {"sensitivity": 0.9, "specificity": 0.85},
         "detectors": [detector("misses", false), detector("false_positives", false)],
     });

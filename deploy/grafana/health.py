@@ -102,7 +102,7 @@ def incident():
     add(lines("Evidence of the other detectors", "none", "The alarm is at the threshold.",
               (best("cxr_detector_evidence", "", "detector"), "{{detector}} " + OF), (best("cxr_detector_threshold", "", "detector"), "threshold {{detector}} " + OF), span=12))
     add(lines("Shift by quantity", "none", "Mean of 2p - 1.", (best("cxr_drift_shift", "", "quantity"), "{{quantity}}"), span=12, low=None))
-    add(lines("Images in the last hour", "none", "By outcome.", (f"clamp_min(delta({'max by (' + STREAM + ', outcome) (cxr_images{' + OF_STREAM + '})'}[1h:1m]), 0)", "{{outcome}} " + OF), span=12))
+    add(lines("Images in the last hour", "none", "By outcome.", (f"clamp_min(delta({'max by (' + STREAM + ', outcome) (cxr_images{' + OF_STREAM + '})'}[1h:5s]), 0)", "{{outcome}} " + OF), span=12))
     board.with_row(row("Monitoring itself"))
     add(lines("Leader", "none", "1 in the replica that computes monitoring.", ('cxr_monitoring_leader{site=~"$site"}', "{{instance}}")))
     add(lines("Age of the results by replica", "s", "A ticket above 120 s.", ('time() - (cxr_monitoring_results_read_timestamp_seconds{site=~"$site"} > 0)', "{{instance}}")))

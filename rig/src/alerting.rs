@@ -61,6 +61,8 @@ impl Alerting {
         command.arg(format!("--config.file={}", file.display()));
         command.arg(format!("--storage.tsdb.path={}", folder.join("data").display()));
         command.arg(format!("--web.listen-address={at}"));
+        // What fires before Alertmanager is discovered would come a minute later.
+        command.arg("--rules.alert.resend-delay=2s");
         let mut prometheus = Process::start(command, &folder.join("prometheus.log"))?;
         crate::service::wait_ready(&mut prometheus, at, "/-/ready", START_LIMIT)?;
         let (prometheus_url, alertmanager_url) = (format!("http://{at}"), format!("http://{manager_at}"));

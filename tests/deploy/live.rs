@@ -156,6 +156,10 @@ async fn every_expression_is_answered_and_the_alerts_of_an_incident_come_and_go(
     // The database stops: no replica is ready, and an answer is withheld.
     incident.cluster.stop();
     assert_eq!(incident.replicas[0].post("", images::jpeg(9, true)).await.status(), 503);
+    // cxr_ready follows the probes of /readyz.
+    for replica in &incident.replicas {
+        replica.wait_ready(false).await;
+    }
     let not_ready = incident.receives("on-call", "NotReady", "firing").await;
     assert_eq!(not_ready["labels"]["site"], "main", "{not_ready}");
     assert!(not_ready["annotations"]["runbook_url"].as_str().unwrap().ends_with("service.md#notready"));
@@ -167,5 +171,8 @@ async fn every_expression_is_answered_and_the_alerts_of_an_incident_come_and_go(
     };
     eventually(10, "HarmfulDrift is not inhibited", inhibited).await;
     incident.cluster.restart();
+    for replica in &incident.replicas {
+        replica.wait_ready(true).await;
+    }
     incident.receives("on-call", "NotReady", "resolved").await;
 }

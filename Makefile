@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo watch test test-service test-trainer test-long lint deny fuzz openapi metrics-page setup trainer bench bench-models bench-training gpu-check gpu-pack
+.PHONY: help demo watch test test-service test-trainer test-long lint deny fuzz dashboards openapi metrics-page setup trainer bench bench-models bench-training gpu-check gpu-pack
 
 # Everything but the trainer; the trainer needs libtorch and is built by its own targets.
 CARGO ?= cargo
@@ -30,7 +30,7 @@ test: setup test-service test-trainer ## Everything: domain, service, system and
 test-service: ## Domain, runtime, service and system tests (no libtorch)
 	$(CARGO) build --release --bins
 	ORT_DYLIB_PATH="$$(scripts/onnxruntime.sh)" CXR_REFERENCE_PYTHON="$$(scripts/venv.sh reference)" \
-		CXR_SCHEMATHESIS="$$(scripts/venv.sh schemathesis)" $(CARGO) test --release --no-fail-fast
+		CXR_SCHEMATHESIS="$$(scripts/venv.sh schemathesis)" CXR_GRAFANA_PYTHON="$$(scripts/venv.sh grafana)" $(CARGO) test --release --no-fail-fast
 
 test-trainer: ## Trainer tests on phantoms (downloads libtorch, 544 MB, once)
 	$(CARGO) build --release --bins
@@ -84,6 +84,9 @@ deny: ## Check licences, crates and their sources against deny.toml (installs ca
 
 fuzz: ## Fuzz the parsers of untrusted input: SECONDS=60 per target, TARGETS="decode jpeg_structure tiff_structure multipart token jwks"
 	FUZZ_SECONDS="$(or $(SECONDS),60)" scripts/fuzz.sh $(TARGETS)
+
+dashboards: ## Write deploy/grafana/dashboards from deploy/grafana/generate.py
+	"$$(scripts/venv.sh grafana)" -B deploy/grafana/generate.py
 
 openapi: ## Write openapi/openapi.json from the routes
 	$(CARGO) build --release --bins

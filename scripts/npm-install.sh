@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Installs a JavaScript program (tests/oidc, tests/fhir, loadtest/watch) with its hash-pinned npm packages, and prints its folder.
+# Installs a JavaScript program (tests/oidc, tests/fhir, tests/grafana, loadtest/watch) with its hash-pinned npm packages, and prints its folder.
 # Needs Node.js 20.
 #
-#   scripts/npm-install.sh oidc|fhir|watch
+#   scripts/npm-install.sh oidc|fhir|grafana|watch
 set -euo pipefail
-case "${1:-}" in oidc|fhir) parent=tests ;; watch) parent=loadtest ;; *) sed -n '2,5s/^# \{0,1\}//p' "$0"; exit 0 ;; esac
+case "${1:-}" in oidc|fhir|grafana) parent=tests ;; watch) parent=loadtest ;; *) sed -n '2,5s/^# \{0,1\}//p' "$0"; exit 0 ;; esac
 source=$(cd "$(dirname "$0")/../$parent/$1" && pwd)
 version=$(node --version 2> /dev/null || true)
 [[ $version =~ ^v([0-9]+) ]] && [ "${BASH_REMATCH[1]}" -ge 20 ] || { echo "no Node.js 20 (found: ${version:-none})" >&2; exit 3; }

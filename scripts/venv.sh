@@ -5,6 +5,7 @@
 #   scripts/venv.sh NAME --have    installs nothing; fails if it is missing
 #
 #   reference      the libraries that tests compare against (OpenCV, ONNX)
+#   grafana        Grafana's types, for deploy/grafana/generate.py
 #   schemathesis   Schemathesis, for tests/api/schemathesis.rs; prints the program schemathesis
 #   mlflow         an MLflow server, for the tests of tracking (1 GB)
 #   service-peer   FastAPI and ONNX Runtime, for loadtest/peer (140 MB to download; CPython 3.11)
@@ -13,10 +14,10 @@
 #
 # They lie in ${CXR_CACHE:-~/.cache/cxr}/NAME-HASH.
 set -euo pipefail
-usage() { sed -n '2,14s/^# \{0,1\}//p' "$0"; }
+usage() { sed -n '2,16s/^# \{0,1\}//p' "$0"; }
 name=${1:-}
 case $name in
-  reference|mlflow|service-peer|monitoring-peer|peer) program=python ;;
+  reference|grafana|mlflow|service-peer|monitoring-peer|peer) program=python ;;
   schemathesis) program=schemathesis ;;
   -h|--help) usage; exit 0 ;;
   *) usage >&2; exit 2 ;;

@@ -1,5 +1,6 @@
 //! Starts, watches and stops a private Postgres and `cxr-service`, for tests and measurements.
 
+pub mod alerting;
 mod guard;
 pub mod postgres;
 mod process;

@@ -19,6 +19,7 @@ use families::{Cxr, Monitoring, Process};
 use operations::{Sampler, seconds, signed};
 use std::fmt;
 use std::sync::Mutex;
+use std::sync::atomic::AtomicU64;
 use std::time::{Duration, SystemTime};
 
 /// The phases of one prediction, in order.
@@ -30,6 +31,7 @@ pub struct Metrics {
     monitoring: Monitoring,
     process: Process,
     samplers: Mutex<Vec<Sampler>>,
+    n_committed: AtomicU64,
 }
 
 impl Metrics {
@@ -40,7 +42,14 @@ impl Metrics {
         let monitoring = Monitoring::register(&mut registry);
         cxr.build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         process.start_time_seconds.set(seconds(SystemTime::now()));
-        let metrics = Self { registry, cxr, monitoring, process, samplers: Mutex::default() };
+        let metrics = Self {
+            registry,
+            cxr,
+            monitoring,
+            process,
+            samplers: Mutex::default(),
+            n_committed: AtomicU64::default(),
+        };
         metrics.start_at_zero(refusal_causes);
         metrics
     }

@@ -2,8 +2,8 @@
 //! that no client can grow the registry.
 
 use super::declare::{
-    Counter, Family, Gauge, GaugeVec, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
-    Metric, Registry, metrics,
+    Counter, Family, Gauge, GaugeVec, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge,
+    IntGaugeVec, Metric, Registry, metrics,
 };
 
 /// Steps of about 1.5 from 0.2 ms (admitting a small upload) to 0.5 s, where objectives lie, so that a

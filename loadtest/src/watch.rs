@@ -1,5 +1,5 @@
-//! `watch`: monitoring on one machine, to look at. Two replicas on one Postgres, Prometheus and Alertmanager with
-//! the files of `deploy`, traffic of real images that shifts on request, and a page with the dashboards.
+//! `watch`: monitoring on one machine, to look at. Two replicas on one Postgres, Prometheus and Alertmanager
+//! with the files of `deploy`, traffic of real images that shifts on request, and a page with the dashboards.
 
 mod baseline;
 mod page;
@@ -21,7 +21,8 @@ use std::time::Duration;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example: cxr-loadtest watch --shift border --port 9900")]
 pub struct Args {
-    /// Shift of the traffic that begins by itself one minute after the baseline; the page has a button for each.
+    /// Shift of the traffic that begins by itself one minute after the baseline; the page has a button for
+    /// each.
     #[arg(long, value_enum, default_value_t = Shift::None)]
     shift: Shift,
     /// Images a second.

@@ -1,5 +1,5 @@
-//! The site's baseline: frozen images of a site that later images are compared with. An admin approves it, and
-//! nothing changes it by itself.
+//! The site's baseline: frozen images of a site that later images are compared with. An admin approves it,
+//! and nothing changes it by itself.
 
 pub(crate) mod reference;
 pub mod sample;

@@ -1,5 +1,6 @@
-//! The engine: rows in the order of their leaves and labels in theirs become windows, alarms and samples. It is
-//! a deterministic state machine: the same log and decisions give the same bits, wherever it was interrupted.
+//! The engine: rows in the order of their leaves and labels in theirs become windows, alarms and samples. It
+//! is a deterministic state machine: the same log and decisions give the same bits, wherever it was
+//! interrupted.
 
 mod counts;
 mod effects;
@@ -222,7 +223,7 @@ impl Engine {
         let ids: BTreeSet<StreamId> =
             belonging(site, view, model).into_iter().filter_map(|stream| self.id_of(stream)).collect();
         let ids: Vec<StreamId> = ids.into_iter().collect();
-        // Sites and models are few; a database that somebody filled must not fill the memory.
+        // Sites and models are few; a crowded database must not fill the memory.
         if self.known.len() < 10_000 {
             self.known.insert(shape, ids.clone());
         }

@@ -1,4 +1,5 @@
-//! Performance: estimated without labels, realised with them, and the sample that makes selective labels usable.
+//! Performance: estimated without labels, realised with them, and the sample that makes selective labels
+//! usable.
 
 mod auc;
 mod cbpe;

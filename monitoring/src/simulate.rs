@@ -1,5 +1,6 @@
 //! Does a site's baseline keep its budget? Weeks of the site are drawn again, as a baseline and as the images
-//! after it, so that the error of a limited baseline and the dependence of the site's images are in the count.
+//! after it, so that the error of a limited baseline and the dependence of the site's images are in the
+//! count.
 
 mod delay;
 mod history;

@@ -1,5 +1,5 @@
-//! The snapshot: every figure of monitoring at one moment. The leader writes it, and every replica exports the
-//! same gauges and serves the same answers from it.
+//! The snapshot: every figure of monitoring at one moment. The leader writes it, and every replica exports
+//! the same gauges and serves the same answers from it.
 
 use crate::quantity::Group;
 use crate::stream::Stream;
@@ -176,13 +176,16 @@ pub struct EstimateReport {
 pub struct RealisedReport {
     pub status: EstimateStatus,
     pub reason: Option<String>,
-    /// By name: `sensitivity`, `specificity`, `accuracy`, `auc`; weighted by the inverse inclusion probability.
+    /// By name: `sensitivity`, `specificity`, `accuracy`, `auc`; weighted by the inverse inclusion
+    /// probability.
     pub figures: BTreeMap<String, Figure>,
     /// The same without weights; biased where labels are selective.
     pub unweighted: BTreeMap<String, Figure>,
     /// With the latest label of each image instead of the first, whenever it was recorded.
+    #[serde(default)]
     pub revised: BTreeMap<String, Figure>,
     /// Images whose latest label contradicts the first.
+    #[serde(default)]
     pub n_corrected: u64,
     /// Contractual limits by name.
     pub limits: BTreeMap<String, f64>,

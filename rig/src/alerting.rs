@@ -1,7 +1,7 @@
 //! Prometheus and Alertmanager on this machine with the files of deploy/, and a sink for the webhooks.
 //!
-//! Only what a machine alone needs differs from the files: addresses, `for:` and the waits of Alertmanager are
-//! short, every receiver is a webhook of the sink under its own name, and no time window applies.
+//! Only what a machine alone needs differs from the files: addresses, `for:` and the waits of Alertmanager
+//! are short, every receiver is a webhook of the sink under its own name, and no time window applies.
 
 use crate::process::Process;
 use anyhow::{Context, Result, ensure};

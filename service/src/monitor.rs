@@ -1,8 +1,8 @@
 //! The job of monitoring: reads the log in the order of its leaves, and keeps windows, detectors, alarms and
 //! results. Of all replicas, the one with the lease works.
 //!
-//! It runs on a thread of low priority with a database session of its own, so that neither predictions nor the
-//! sequencer wait for it. It uses times of rows and of the database only.
+//! It runs on a thread of low priority with a database session of its own, so that neither predictions nor
+//! the sequencer wait for it. It uses times of rows and of the database only.
 
 mod cohorts;
 mod pace;

@@ -136,8 +136,8 @@ pub fn replay(
 /// First encoding version whose decisions can be `refer`.
 const FIRST_WITH_REFER: i16 = 5;
 
-/// The decision by the state of the model then, and by the rules of the row's encoding version. Before `refer`, the threshold alone decided, and
-/// a missing age or view did not matter.
+/// The decision by the state of the model then, and by the rules of the row's encoding version. Before
+/// `refer`, the threshold alone decided, and a missing age or view did not matter.
 fn decided_then(row: &AuditRow, now: Decision, probability: Probability, model: &ServedModel) -> Decision {
     if row.decision_reason.as_deref() == Some(DecisionReason::OutOfService.code()) {
         return now.out_of_service();

@@ -85,8 +85,9 @@ async fn an_operator_takes_the_model_out_of_service_on_every_replica_and_back() 
         assert!(predicted(replica).await["class"].is_string());
     }
     let log = first.get("/v1/operations", "audit:read").await.json::<Value>().await.unwrap();
+    let items = log["items"].as_array().unwrap().iter();
     let states: Vec<&Value> =
-        log["items"].as_array().unwrap().iter().map(|item| &item["detail"]["state"]).collect();
+        items.filter(|item| item["action"] == "model.state").map(|item| &item["detail"]["state"]).collect();
     assert_eq!(states, ["serving", "advisory"]);
     assert_eq!(
         (&log["items"][0]["action"], &log["items"][0]["actor"]),

@@ -1,5 +1,5 @@
-//! The files of deploy/: rules, routes, dashboards and runbooks, checked with the programs that load them, and
-//! live against a Prometheus that scrapes two replicas.
+//! The files of deploy/: rules, routes, dashboards and runbooks, checked with the programs that load them,
+//! and live against a Prometheus that scrapes two replicas.
 
 mod dashboards;
 mod expressions;

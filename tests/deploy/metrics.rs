@@ -1,5 +1,5 @@
-//! Every metric that rules and dashboards name exists, and every metric that exists is used or listed with the
-//! reason why it is not.
+//! Every metric that rules and dashboards name exists, and every metric that exists is used or listed with
+//! the reason why it is not.
 
 use crate::deploy;
 use crate::expressions::{expressions, selectors};

@@ -1,5 +1,5 @@
-//! The job of monitoring on a real Postgres: windows, takeovers, faults, labels, and an alarm from its baseline
-//! to its end.
+//! The job of monitoring on a real Postgres: windows, takeovers, faults, labels, and an alarm from its
+//! baseline to its end.
 
 mod alarm;
 mod bulk;

@@ -1,5 +1,5 @@
-//! Bets against "the rank is uniform". A bet is a number that is 1 on average without drift, at most, and more
-//! than 1 under the drift that it is made for. Products of bets are evidence that is valid at any time.
+//! Bets against "the rank is uniform". A bet is a number that is 1 on average without drift, at most, and
+//! more than 1 under the drift that it is made for. Products of bets are evidence that is valid at any time.
 
 use crate::baseline::ShareReference;
 

@@ -121,7 +121,8 @@ fn hostile_values_never_make_a_number_that_is_none() {
     }
 }
 
-/// Evidence minus the number of images is a martingale without drift: its mean after `n` images is at most `n`.
+/// Evidence minus the number of images is a martingale without drift: its mean after `n` images is at most
+/// `n`.
 #[test]
 fn the_mean_evidence_without_drift_is_at_most_the_number_of_images() {
     let mut rng = ChaCha8Rng::seed_from_u64(7);

@@ -18,8 +18,8 @@ pub struct Place {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Track<const N: usize> {
     evidence: [f64; N],
-    /// Page's CUSUM of the same bets, as a product: it restarts where a bet has gained nothing, which is where
-    /// the change began, if there is one.
+    /// Page's CUSUM of the same bets, as a product: it restarts where a bet has gained nothing, which is
+    /// where the change began, if there is one.
     product: [f64; N],
     began: [Place; N],
 }

@@ -86,7 +86,8 @@ pub enum AlarmsCommand {
         #[arg(long, default_value = "acknowledged on the command line")]
         reason: String,
     },
-    /// Resolve an alarm after its cause was removed, and a baseline or model changed. Its detector starts anew.
+    /// Resolve an alarm after its cause was removed, and a baseline or model changed. Its detector starts
+    /// anew.
     #[command(
         after_help = "Example: cxr-service monitor alarms resolve 019a2f66-7c1e-7b7b-a8e5-2f1c5b0f6d10 --reason \"new detector calibrated; baseline of 2 March approved\""
     )]

@@ -1,5 +1,5 @@
-//! How fast the job works: at once while nobody waits, and in small steps with long pauses while predictions
-//! are made.
+//! How fast the job works: at once while no client waits, and in small steps with long pauses while
+//! predictions are made.
 
 use crate::config::monitoring::MonitoringConfig;
 use crate::telemetry::metrics::Metrics;
@@ -11,7 +11,8 @@ const STEP: usize = 2000;
 const SMALL_STEP: usize = 100;
 /// A prediction within this time means that there is traffic.
 const RECENTLY: Duration = Duration::from_secs(2);
-/// With traffic, the job works at most this share of the time: fewer predictions than one in a hundred meet it.
+/// With traffic, the job works at most this share of the time: fewer predictions than one in a hundred meet
+/// it.
 const SHARE_WITH_TRAFFIC: u32 = 200;
 
 pub(super) struct Pace {

@@ -61,7 +61,7 @@ const FIND: &str = "SELECT alarm_id, event, at, actor, reason FROM monitoring_al
 const HAS_CHANGED: &str = "
 SELECT EXISTS (
     SELECT FROM monitoring_approvals JOIN monitoring_baselines AS baseline USING (baseline_id)
-    WHERE baseline.stream_id = alarm.stream_id AND approved_at > alarm.opened_at
+    WHERE baseline.stream_id = alarm.stream_id AND approved_at > alarm.stored_at
 ) OR EXISTS (
     SELECT FROM monitoring_streams AS own JOIN monitoring_streams AS later USING (site, slice)
     WHERE own.stream_id = alarm.stream_id AND own.bundle_digest IS NOT NULL AND later.first_leaf > alarm.opened_leaf

@@ -95,8 +95,8 @@ fn line(
     Ok(())
 }
 
-/// The first alarm of each detector after a shift that begins after 200 to 1,000 images without one. A detector
-/// that was in alarm before it finds nothing.
+/// The first alarm of each detector after a shift that begins after 200 to 1,000 images without one. A
+/// detector that was in alarm before it finds nothing.
 fn delays(
     site: &Site<'_>,
     baselines: &[Arc<Baseline>],

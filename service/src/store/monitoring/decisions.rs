@@ -62,9 +62,9 @@ FROM monitoring_decisions LEFT JOIN monitoring_baselines AS baseline ON baseline
     LEFT JOIN monitoring_alarms AS alarm ON alarm_id = subject
 WHERE position >= $1 ORDER BY position LIMIT 100";
 
-/// Takes the next number and makes a decision, with what belongs to it; $1 is its kind, $2 the subject, $3 the
-/// detail, $4 to $7 are the operation's. `made`
-/// inserts the row that belongs to the decision, or none if it was made before.
+/// Takes the next number and makes a decision, with what belongs to it; $1 is its kind, $2 the subject, $3
+/// the detail, $4 to $7 are the operation's. `made` inserts the row that belongs to the decision, or none if
+/// it was made before.
 fn decide(table: &str, made: &str) -> String {
     format!(
         "WITH made AS ({made}), placed AS (

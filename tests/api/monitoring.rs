@@ -40,7 +40,17 @@ async fn exported(server: &Server) -> BTreeSet<String> {
     assert!(!text.contains("NaN") && !text.contains("Inf\n"), "{text}");
     let own = ["cxr_monitoring_leader", "cxr_monitoring_results_read"];
     let lines = text.lines().filter(|line| line.contains("slice=\"") || line.starts_with("cxr_monitoring_"));
-    lines.filter(|line| !own.iter().any(|own| line.starts_with(own))).map(ToOwned::to_owned).collect()
+    lines.filter(|line| !own.iter().any(|own| line.starts_with(own))).map(normalised).collect()
+}
+
+/// A line with its labels in alphabetical order and its value as short as it can be.
+fn normalised(line: &str) -> String {
+    let (series, value) = line.rsplit_once(' ').unwrap();
+    let value: f64 = value.parse().unwrap();
+    let Some((name, labels)) = series.split_once('{') else { return format!("{series} {value}") };
+    let mut labels: Vec<&str> = labels.trim_end_matches('}').split(',').collect();
+    labels.sort_unstable();
+    format!("{name}{{{}}} {value}", labels.join(","))
 }
 
 #[tokio::test(flavor = "multi_thread")]

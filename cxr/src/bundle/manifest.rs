@@ -140,6 +140,7 @@ pub enum EceKind {
 }
 
 impl EceKind {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's skip_serializing_if passes a reference")]
     fn is_plug_in(&self) -> bool {
         *self == Self::PlugIn
     }

@@ -83,16 +83,15 @@ fn pool(args: &Args) -> Result<Pool> {
     for shift in Shift::ALL {
         let name = format!("{}-{}-{}.json", source.name(), args.per_class, shift.file());
         let cached = args.cache.join(name);
-        let scored = match std::fs::read(&cached) {
-            Ok(bytes) => serde_json::from_slice(&bytes).with_context(|| format!("{}", cached.display()))?,
-            Err(_) => {
-                progress(format_args!("scoring: {}", shift.title()));
-                let images = source.images(shift)?;
-                let scored = images.iter().map(|image| scorer.score(&image.bytes, image.is_positive));
-                let scored = scored.collect::<Result<Vec<Scored>>>()?;
-                std::fs::write(&cached, serde_json::to_vec(&scored)?)?;
-                scored
-            }
+        let scored = if let Ok(bytes) = std::fs::read(&cached) {
+            serde_json::from_slice(&bytes).with_context(|| format!("{}", cached.display()))?
+        } else {
+            progress(format_args!("scoring: {}", shift.title()));
+            let images = source.images(shift)?;
+            let scored = images.iter().map(|image| scorer.score(&image.bytes, image.is_positive));
+            let scored = scored.collect::<Result<Vec<Scored>>>()?;
+            std::fs::write(&cached, serde_json::to_vec(&scored)?)?;
+            scored
         };
         if !scored.is_empty() {
             pool.insert(shift, scored);

@@ -131,7 +131,11 @@ impl Corpus {
 
 fn phantom(seed: u64) -> Grey {
     let (width, height) = (256, 224);
-    Grey { width, height, pixels: generate(&PhantomSpec { seed, width, height, opacity: seed % 3 > 0 }) }
+    Grey {
+        width,
+        height,
+        pixels: generate(&PhantomSpec { seed, width, height, opacity: !seed.is_multiple_of(3) }),
+    }
 }
 
 fn read_all(folder: &Path) -> Result<Vec<Grey>> {

@@ -57,7 +57,7 @@ fn shares_below(ours: &[&Known], theirs: &[&Known]) -> Vec<f64> {
                 sorted.partition_point(|(other, _)| *other < p),
                 sorted.partition_point(|(other, _)| *other <= p),
             ];
-            (below[first] + below[last]) / 2.0 / total
+            f64::midpoint(below[first], below[last]) / total
         })
         .collect()
 }

@@ -46,7 +46,7 @@ impl Guard {
     pub fn observe(&mut self, ood_score: f64) -> bool {
         let (is_out, limit) = (self.is_out(ood_score), self.limit);
         self.evidence.multiply(|bet| {
-            let share = if ALTERNATIVES[bet] > limit { ALTERNATIVES[bet] } else { (1.0 + limit) / 2.0 };
+            let share = if ALTERNATIVES[bet] > limit { ALTERNATIVES[bet] } else { f64::midpoint(1.0, limit) };
             if is_out { share / limit } else { (1.0 - share) / (1.0 - limit) }
         });
         self.is_in_alarm()

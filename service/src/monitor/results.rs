@@ -55,7 +55,8 @@ struct Figures<'a> {
 impl Figures<'_> {
     fn report(&self, approvals: &[Approval]) -> StreamReport {
         let state = self.state;
-        let (drift, quantities) = state.drift().map(|drift| drift.report()).unwrap_or_default();
+        let (drift, quantities) =
+            state.drift().map(monitoring::drift::DriftDetector::report).unwrap_or_default();
         let has_model = state.stream().model.is_some();
         let mut report = StreamReport {
             stream: state.stream().clone(),
@@ -63,8 +64,8 @@ impl Figures<'_> {
             baseline: self.baseline(approvals),
             drift,
             quantities: if state.stream().slice == Stream::ALL { quantities } else { Vec::new() },
-            ood: state.drift().and_then(|drift| drift.ood_report()),
-            prevalence: state.prevalence().and_then(|prevalence| prevalence.report()),
+            ood: state.drift().and_then(monitoring::drift::DriftDetector::ood_report),
+            prevalence: state.prevalence().and_then(monitoring::prevalence::PrevalenceDetector::report),
             estimate: has_model.then(|| self.estimate()),
             realised: None,
             calibration: None,

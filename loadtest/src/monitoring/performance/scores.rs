@@ -87,14 +87,13 @@ impl<'a> Scores<'a> {
     fn shift(&mut self, fold: &str, shift: Shift, files: &[PathBuf]) -> Result<Vec<Known>> {
         let fold = if shift == Shift::Adults { "nih" } else { fold };
         let cached = self.args.cache.join(format!("{fold}-{}.json", shift.file()));
-        let rows: Vec<Row> = match std::fs::read(&cached) {
-            Ok(bytes) => serde_json::from_slice(&bytes).with_context(|| cached.display().to_string())?,
-            Err(_) => {
-                progress(format_args!("scoring: {fold}, {}", shift.title()));
-                let rows = self.score(shift, files)?;
-                std::fs::write(&cached, serde_json::to_vec(&rows)?)?;
-                rows
-            }
+        let rows: Vec<Row> = if let Ok(bytes) = std::fs::read(&cached) {
+            serde_json::from_slice(&bytes).with_context(|| cached.display().to_string())?
+        } else {
+            progress(format_args!("scoring: {fold}, {}", shift.title()));
+            let rows = self.score(shift, files)?;
+            std::fs::write(&cached, serde_json::to_vec(&rows)?)?;
+            rows
         };
         Ok(rows.into_iter().map(Row::known).collect())
     }

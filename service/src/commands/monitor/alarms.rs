@@ -25,7 +25,7 @@ async fn act(store: &Store, id: Uuid, action: AlarmAction, reason: &str) -> anyh
     let reason = super::reason(reason)?;
     match store.annotations.act_on_alarm(id, action, &reason, &Operator::command()).await? {
         AlarmOutcome::Done(event) => {
-            stdout::print(format_args!("alarm {id} {} by {}", event.event, event.actor))
+            stdout::print(format_args!("alarm {id} {} by {}", event.event, event.actor));
         }
         AlarmOutcome::Before(event) => {
             stdout::print(format_args!(

@@ -230,7 +230,9 @@ impl Baseline {
         writer.text(&self.stream.slice);
         writer.flag(self.stream.model.is_some());
         if let Some(model) = &self.stream.model {
-            [&model.version, &model.digest, &model.variant].into_iter().for_each(|text| writer.text(text));
+            for text in [&model.version, &model.digest, &model.variant] {
+                writer.text(text);
+            }
         }
         for n in [self.first_leaf, self.last_leaf, self.n_images, self.n_used, self.n_weeks] {
             writer.n(n);

@@ -98,7 +98,9 @@ impl Reference {
         let groups = strata(&items);
         let mut part_of = [0; N_STRATA];
         let part = |(index, group): (usize, &Vec<u8>)| {
-            group.iter().for_each(|stratum| part_of[usize::from(*stratum)] = index as u8);
+            for stratum in group {
+                part_of[usize::from(*stratum)] = index as u8;
+            }
             let own: Vec<Item> = items.iter().filter(|i| group.contains(&i.stratum)).copied().collect();
             Part::new(&own, materiality)
         };

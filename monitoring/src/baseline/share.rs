@@ -44,7 +44,9 @@ fn mean_and_error(values: &[(f64, i32)]) -> Option<(f64, f64)> {
     }
     let mean = values.iter().map(|(x, _)| x).sum::<f64>() / n;
     let mut by_day = BTreeMap::<i32, f64>::new();
-    values.iter().for_each(|(x, day)| *by_day.entry(*day).or_default() += x - mean);
+    for (x, day) in values {
+        *by_day.entry(*day).or_default() += x - mean;
+    }
     let of_days = by_day.values().map(|sum| sum * sum).sum::<f64>() / (n * n);
     let of_images = values.iter().map(|(x, _)| (x - mean) * (x - mean)).sum::<f64>() / (n * n);
     // No case among n images leaves room for three.

@@ -29,7 +29,9 @@ impl Weeks {
         }
         weeks.retain(|week| !week.is_empty());
         // By hand-over between days, not by leaf, so that the strata follow one another.
-        weeks.iter_mut().for_each(|week| week.sort_by_key(|row| sample.days[*row as usize]));
+        for week in &mut weeks {
+            week.sort_by_key(|row| sample.days[*row as usize]);
+        }
         Self(weeks)
     }
 

@@ -1,5 +1,7 @@
 //! The interval of the calibration error covers the truth, where that of resampling does not.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+
 use cxr::analysis::scoring::bootstrap::interval95;
 use cxr::analysis::scoring::calibration_error::{BINS, CalibrationError, ece_interval, edges_of_equal_count};
 use cxr::analysis::scoring::reliability::{bins_equal_width, ece};

@@ -135,7 +135,7 @@ fn a_jpeg_grid_is_seen_at_the_files_own_size_wherever_it_begins() {
     let cropped: Vec<u8> = image.chunks_exact(1000).skip(5).flat_map(|row| &row[3..]).copied().collect();
     let cropped = statistics(&cropped, (997, 695)).blockiness;
     assert!((cropped - stored).abs() < 0.05, "{stored} to {cropped}");
-    let flat = statistics(&[9; 224 * 224], SIZE);
+    let flat = statistics(&vec![9; 224 * 224], SIZE);
     assert!(flat.values().iter().all(|value| value.is_finite()), "{flat:?}");
 }
 
@@ -198,10 +198,10 @@ fn numpy(python: &std::ffi::OsStr, size: (u32, u32), images: &[u8]) -> Vec<Vec<f
 
 #[test]
 fn shifts_of_real_radiographs_are_told_apart() {
+    type Shift = fn(&[u8], usize) -> Vec<u8>;
     let Some(root) = radiographs() else { return };
     let images: Vec<Vec<u8>> =
         files(&root).iter().map(|file| image_levels(&std::fs::read(file).unwrap())).collect();
-    type Shift = fn(&[u8], usize) -> Vec<u8>;
     let shifts: [(&str, Shift); 5] = [
         ("letters", lettered),
         ("JPEG 30", |pixels, image| corrupt(pixels, SIZE, Corruption::Jpeg, 2, 7, image)),

@@ -26,8 +26,7 @@ impl Scale {
             Quantity::Input(_) => match quantity.name().as_str() {
                 "standard_deviation" => linear(0.0, 0.5),
                 "entropy_bits" => linear(0.0, 8.0),
-                "pattern_entropy_bits" => linear(0.0, 4.0),
-                "aspect_ratio" => linear(0.0, 4.0),
+                "pattern_entropy_bits" | "aspect_ratio" => linear(0.0, 4.0),
                 "megapixels" => root(64.0),
                 "black_fraction" | "white_fraction" | "edge_strength" | "border" | "letters"
                 | "blockiness" => root(1.0),

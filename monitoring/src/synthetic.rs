@@ -28,7 +28,9 @@ pub(crate) fn normal(rng: &mut ChaCha8Rng) -> f64 {
 /// An image, 200 a day.
 pub(crate) fn observation(leaf: u64, rng: &mut ChaCha8Rng) -> Observation {
     let mut inputs = [0.0; N_INPUTS];
-    inputs.iter_mut().for_each(|input| *input = 0.5 + 0.1 * normal(rng));
+    for input in &mut inputs {
+        *input = 0.5 + 0.1 * normal(rng);
+    }
     // Constant, and mostly tied.
     inputs[9] = 1.0;
     inputs[11] = if rng.random::<f64>() < 0.9 { 0.0 } else { rng.random() };

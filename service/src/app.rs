@@ -84,8 +84,8 @@ impl App {
                 (Arc::clone(&decoders), Arc::clone(&store), Arc::clone(&metrics));
             Shadow::start(shadow, candidate, decoders, config.limits.decode(), store, metrics)
         });
-        let reloader = Reloader::new(config.model.clone(), Arc::clone(&current_model), Arc::clone(&metrics));
-        let reloader = Arc::new(reloader);
+        let (current, told) = (Arc::clone(&current_model), Arc::clone(&metrics));
+        let reloader = Arc::new(Reloader::new(config.model.clone(), current, told));
         tokio::spawn(Arc::clone(&reloader).at_hangup(hangup));
         let readiness = Arc::new(Readiness::new(
             Arc::clone(&current_model),
@@ -96,39 +96,21 @@ impl App {
         ));
         let slots = Arc::new(ImageSlots::new(config.limits.max_in_flight.get(), Arc::clone(&metrics)));
         if let Some(every) = config.model.watch_interval_ms {
-            let directory = config.model.bundle.clone();
-            let watched =
-                watch(directory, every.duration(), Arc::clone(&current_model), Arc::clone(&reloader));
-            tokio::spawn(watched);
+            let (current, reloader) = (Arc::clone(&current_model), Arc::clone(&reloader));
+            tokio::spawn(watch(config.model.bundle.clone(), every.duration(), current, reloader));
         }
         let key = Arc::new(LogKey::parse(&config.audit.signing_key).context("service.audit.signing_key")?);
         let site_key = SiteKey::new(&config.audit.input_key);
-        let sequencer = Sequencer {
-            store: Arc::clone(&store),
-            key: Arc::clone(&key),
-            leaf_key: leaf_key(&site_key),
-            anchor: config.audit.anchor.directory.clone().map(Anchor::at),
-            pace: Pace::new(&config.audit),
-            answers_kept: config.audit.idempotency_kept_ms.duration(),
-            erasures: config.audit.erasures_file().map(Path::to_owned).map(Erasures::at),
-            metrics: Arc::clone(&metrics),
-        };
-        tokio::spawn(sequencer.run());
+        start_sequencer(&config, &site_key, &key, &store, &metrics);
         if config.monitoring.enabled {
-            let monitor = Monitor {
-                store: Arc::clone(&store),
-                config: config.monitoring.clone(),
-                sample_key: monitor::sample_key(&site_key),
-                metrics: Arc::clone(&metrics),
-            };
-            monitor.start().context("the thread of monitoring cannot be started")?;
+            start_monitor(&config, &site_key, &store, &metrics)?;
         }
         watch_resources(&metrics, Arc::clone(&store), Arc::clone(&verifier));
         let results = Arc::new(Results::new(Arc::clone(&store)));
         results.export(&metrics);
         tokio::spawn(Arc::clone(&results).follow());
-        let switch = ModelSwitch::new(config.model.state, Arc::clone(&store), Arc::clone(&metrics));
-        let switch = Arc::new(switch);
+        let (stored, told) = (Arc::clone(&store), Arc::clone(&metrics));
+        let switch = Arc::new(ModelSwitch::new(config.model.state, stored, told));
         tokio::spawn(Arc::clone(&switch).follow());
         let quotas = Arc::new(Quotas::new(ClientLimits::new(&config.limits)));
         tokio::spawn(Arc::clone(&quotas).remove_idle());
@@ -241,6 +223,41 @@ fn exporter(config: &Config, metrics: &Arc<Metrics>) -> anyhow::Result<Option<Ex
     };
     let exporter = Exporter::start(&collector, Arc::clone(metrics));
     exporter.map(Some).context("service.telemetry.otlp: cannot make the client")
+}
+
+fn start_sequencer(
+    config: &Config,
+    site_key: &SiteKey,
+    key: &Arc<LogKey>,
+    store: &Arc<Store>,
+    metrics: &Arc<Metrics>,
+) {
+    let sequencer = Sequencer {
+        store: Arc::clone(store),
+        key: Arc::clone(key),
+        leaf_key: leaf_key(site_key),
+        anchor: config.audit.anchor.directory.clone().map(Anchor::at),
+        pace: Pace::new(&config.audit),
+        answers_kept: config.audit.idempotency_kept_ms.duration(),
+        erasures: config.audit.erasures_file().map(Path::to_owned).map(Erasures::at),
+        metrics: Arc::clone(metrics),
+    };
+    tokio::spawn(sequencer.run());
+}
+
+fn start_monitor(
+    config: &Config,
+    site_key: &SiteKey,
+    store: &Arc<Store>,
+    metrics: &Arc<Metrics>,
+) -> anyhow::Result<()> {
+    let monitor = Monitor {
+        store: Arc::clone(store),
+        config: config.monitoring.clone(),
+        sample_key: monitor::sample_key(site_key),
+        metrics: Arc::clone(metrics),
+    };
+    monitor.start().context("the thread of monitoring cannot be started")
 }
 
 /// Samples the database pools and the key sets for each exposition of the metrics.

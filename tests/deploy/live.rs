@@ -99,7 +99,7 @@ impl Incident {
         unanswered
     }
 
-    async fn receives(&mut self, receiver: &str, alert: &str, status: &str) -> Value {
+    fn receives(&mut self, receiver: &str, alert: &str, status: &str) -> Value {
         let begun = Instant::now();
         let found = tokio::task::block_in_place(|| self.alerting.wait_for(receiver, alert, status, LIMIT));
         println!("{receiver} got {alert} {status} after {:.1} s", begun.elapsed().as_secs_f64());
@@ -135,23 +135,23 @@ async fn every_expression_is_answered_and_the_alerts_of_an_incident_come_and_go(
     println!("{} expressions answered after {:.1} s", expressions().len(), begun.elapsed().as_secs_f64());
 
     // The results say that the second model's images have drifted.
-    let drift = incident.receives("on-call", "HarmfulDrift", "firing").await;
+    let drift = incident.receives("on-call", "HarmfulDrift", "firing");
     assert_eq!(drift["labels"]["version"], "2.0.0", "{drift}");
     let summary = drift["annotations"]["summary"].as_str().unwrap();
     assert_eq!(
         summary,
         "main, all, model 2.0.0 fp32: the images have drifted and the model cannot be relied on"
     );
-    incident.receives("watchdog", "Watchdog", "firing").await;
+    incident.receives("watchdog", "Watchdog", "firing");
 
     // A replica is killed, and started again.
     let mut killed = incident.replicas.remove(0);
     killed.signal("KILL");
     killed.wait().await;
-    let down = incident.receives("operations", "ReplicaDown", "firing").await;
+    let down = incident.receives("operations", "ReplicaDown", "firing");
     assert_eq!(down["labels"]["instance"], killed.address(), "{down}");
     incident.replicas.push(replica(&incident.url, incident.folder.path(), killed.address()).await);
-    incident.receives("incident-tool", "ReplicaDown", "resolved").await;
+    incident.receives("incident-tool", "ReplicaDown", "resolved");
 
     // The database stops: no replica is ready, and an answer is withheld.
     incident.cluster.stop();
@@ -160,7 +160,7 @@ async fn every_expression_is_answered_and_the_alerts_of_an_incident_come_and_go(
     for replica in &incident.replicas {
         replica.wait_ready(false).await;
     }
-    let not_ready = incident.receives("on-call", "NotReady", "firing").await;
+    let not_ready = incident.receives("on-call", "NotReady", "firing");
     assert_eq!(not_ready["labels"]["site"], "main", "{not_ready}");
     assert!(not_ready["annotations"]["runbook_url"].as_str().unwrap().ends_with("service.md#notready"));
     // Drift waits meanwhile.
@@ -174,5 +174,5 @@ async fn every_expression_is_answered_and_the_alerts_of_an_incident_come_and_go(
     for replica in &incident.replicas {
         replica.wait_ready(true).await;
     }
-    incident.receives("on-call", "NotReady", "resolved").await;
+    incident.receives("on-call", "NotReady", "resolved");
 }

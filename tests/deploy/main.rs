@@ -23,7 +23,9 @@ fn deploy(path: &str) -> PathBuf {
 /// Whether programs are installed; if not, a message, or a failure where no test may be skipped.
 fn installed(programs: &[&str]) -> bool {
     let missing = programs.iter().find(|program| Command::new(program).arg("--version").output().is_err());
-    missing.iter().for_each(|program| skipped(&format!("no {program}: scripts/setup.sh installs it")));
+    if let Some(program) = missing {
+        skipped(&format!("no {program}: scripts/setup.sh installs it"));
+    }
     missing.is_none()
 }
 

@@ -106,9 +106,9 @@ impl Corpus {
             let seeds = first..first + N_PHANTOMS;
             let mut images: Vec<Grey> = seeds.map(phantom).collect();
             if dim {
-                images
-                    .iter_mut()
-                    .for_each(|image| map(&mut image.pixels, |level| 255.0 - 0.6 * (255.0 - level)));
+                for image in &mut images {
+                    map(&mut image.pixels, |level| 255.0 - 0.6 * (255.0 - level));
+                }
             }
             images
         };

@@ -155,7 +155,9 @@ fn an_engine_that_is_resumed_at_any_leaf_gives_the_same_bits() {
 fn hours_and_days_add_up_to_the_log() {
     let rows = log(2000, 2000);
     let mut engine = Engine::new(Settings::default(), KEY);
-    rows.iter().for_each(|row| engine.observe(row));
+    for row in &rows {
+        engine.observe(row);
+    }
     let closed = engine.take_effects().closed;
     let n = |stream, span| {
         let of = closed.iter().filter(|(id, window)| *id == stream && window.span == span);
@@ -187,7 +189,9 @@ fn streams_beyond_the_limit_are_counted_and_clocks_that_jump_close_nothing_for_g
     rows[5].received_at = datetime!(2099-01-01 00:00 UTC);
     rows[6].received_at = datetime!(1895-11-08 00:00 UTC);
     let mut engine = Engine::new(Settings::default(), KEY);
-    rows.iter().for_each(|row| engine.observe(row));
+    for row in &rows {
+        engine.observe(row);
+    }
     assert_eq!(engine.streams().len(), MAX_STREAMS);
     assert!(engine.n_pooled() > 100, "{}", engine.n_pooled());
     let effects = engine.take_effects();

@@ -51,10 +51,10 @@ fn derivatives(
         let p = sigmoid(dot(&row.features, coefficients));
         let residual = row.weight * (f64::from(u8::from(row.positive)) - p);
         let variance = row.weight * p * (1.0 - p);
-        for i in 0..d {
-            gradient[i] += residual * row.features[i];
-            for j in 0..=i {
-                hessian[i][j] += variance * row.features[i] * row.features[j];
+        for (i, feature) in row.features.iter().enumerate() {
+            gradient[i] += residual * feature;
+            for (sum, other) in hessian[i].iter_mut().zip(&row.features[..=i]) {
+                *sum += variance * feature * other;
             }
         }
     }

@@ -13,7 +13,9 @@ fn some(n: u64) -> Vec<Observation> {
 
 fn window(observations: &[Observation]) -> Window {
     let mut window = Window::default();
-    observations.iter().for_each(|observation| window.add(observation));
+    for observation in observations {
+        window.add(observation);
+    }
     window
 }
 

@@ -20,6 +20,7 @@ const FIRST_READ: Duration = Duration::from_secs(2);
 pub struct ModelSwitch {
     configured: ModelState,
     /// `None` before the first read; `Some(None)` if no operator has set a state.
+    #[expect(clippy::option_option, reason = "the comment names the two cases")]
     known: watch::Sender<Option<Option<StoredState>>>,
     store: Arc<Store>,
     metrics: Arc<Metrics>,

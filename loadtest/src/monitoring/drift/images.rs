@@ -148,7 +148,9 @@ pub(in crate::monitoring) fn shifted(bytes: &[u8], shift: Shift, index: usize) -
         }
         Shift::Gamma => {
             let to = |level: u8| (255.0 * (f64::from(level) / 255.0).powf(1.2)).round() as u8;
-            pixels.iter_mut().for_each(|pixel| *pixel = to(*pixel));
+            for pixel in &mut pixels {
+                *pixel = to(*pixel);
+            }
         }
         Shift::Letters => pixels = corrupt(&pixels, size, Corruption::BurnedInText, 2, 1, index),
         Shift::Jpeg => return encode_jpeg(&pixels, size, 30),

@@ -173,11 +173,11 @@ impl Errors {
     fn summary(&self) -> String {
         let mut text = "\n| benign windows | mean absolute error, cxr | NannyML | covered, cxr | NannyML |\n|---|---|---|---|---|\n".to_owned();
         let mean = |errors: &[f64]| errors.iter().sum::<f64>() / errors.len() as f64;
-        for i in 0..FIGURES.len() {
+        for (i, figure) in FIGURES.iter().enumerate() {
             let _ = writeln!(
                 text,
                 "| {} | {:.4} | {:.4} | {} of {} | {} of {} |",
-                FIGURES[i],
+                figure,
                 mean(&self.ours[i]),
                 mean(&self.theirs[i]),
                 self.covered[i],

@@ -21,6 +21,7 @@ pub struct StoredAlarm {
 
 /// What was done about it.
 #[derive(Debug, Clone, serde::Deserialize)]
+#[expect(clippy::struct_field_names, reason = "the names of the columns")]
 pub struct Event {
     /// `acknowledged`, `escalated` or `resolved`.
     pub event: String,

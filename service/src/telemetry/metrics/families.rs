@@ -112,6 +112,7 @@ metrics! {
 metrics! {
     /// Results of monitoring. The leader computes them and every replica exports the same ones; a figure that
     /// does not exist has no series.
+    #[expect(clippy::struct_field_names, reason = "the names of the metrics")]
     struct Monitoring("cxr_") {
         /// 1 in the replica that computes monitoring.
         monitoring_leader: IntGauge,

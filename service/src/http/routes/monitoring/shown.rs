@@ -113,6 +113,7 @@ macro_rules! shown {
     )+) => { $(
         $(#[doc = $what])+
         #[derive(Debug, Serialize, ToSchema)]
+        #[allow(clippy::struct_field_names, reason = "the names of the snapshot, of which some share a prefix")]
         pub(crate) struct $Name {
             $($(#[doc = $doc])+ $field: $type,)+
         }

@@ -2,6 +2,7 @@
 //! and live against a Prometheus that scrapes two replicas.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+#![expect(clippy::print_stdout, reason = "figures of a live test")]
 
 mod dashboards;
 mod expressions;

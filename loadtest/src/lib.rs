@@ -9,5 +9,6 @@ mod generator;
 pub mod gpu_check;
 pub mod log;
 pub mod monitoring;
+mod program;
 mod terminal;
 pub mod watch;

@@ -4,6 +4,8 @@ mod drift;
 mod ece;
 mod performance;
 
+pub(crate) use drift::images::{Shift, Source, shifted};
+
 use anyhow::Result;
 use std::process::ExitCode;
 

@@ -45,7 +45,7 @@ pub struct Args {
     out: PathBuf,
 }
 
-/// How long the traffic goes on unchanged before `--shift` begins.
+/// How long the traffic stays unchanged before `--shift` begins.
 const BEFORE_SHIFT: Duration = Duration::from_mins(1);
 
 #[tokio::main]
@@ -53,16 +53,16 @@ pub async fn run(args: &Args) -> Result<ExitCode> {
     std::fs::create_dir_all(&args.out).with_context(|| format!("{}: cannot be made", args.out.display()))?;
     let page = page::Listener::bind(args.port).await?;
     progress("Postgres, two replicas, Prometheus and Alertmanager");
-    let stack = Stack::start(&args.out, page.address())?;
+    let stack = Stack::start(&args.out)?;
     let state = Arc::new(State::new(&stack));
+    progress(format_args!("the page: http://{}", page.address()));
     tokio::spawn(page.serve(Arc::clone(&state), args.uplot.join("node_modules/uplot/dist")));
-    progress(format_args!("the page: http://{}", state.address));
     progress(format_args!("Prometheus: {}, Alertmanager: {}", state.prometheus, state.alertmanager));
     let script = async {
         let corpus = shift::Corpus::load(&state)?;
         let traffic = traffic::send(&stack.replicas, &corpus, &state, args.rate);
         let story = story(args, &stack, &state);
-        tokio::try_join!(traffic, story).map(|_| ())
+        tokio::try_join!(traffic, story, alerts(&stack, &state)).map(|_: ((), (), ())| ())
     };
     let end = async {
         match args.seconds {
@@ -96,6 +96,16 @@ async fn story(args: &Args, stack: &Stack, state: &State) -> Result<()> {
         state.shift_to(args.shift);
     }
     std::future::pending().await
+}
+
+/// Passes on what Alertmanager sends to its receivers.
+async fn alerts(stack: &Stack, state: &State) -> Result<()> {
+    loop {
+        for line in state.notify(&stack.alerting.notifications()) {
+            progress(line);
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
 }
 
 fn progress(line: impl std::fmt::Display) {

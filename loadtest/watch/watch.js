@@ -189,9 +189,9 @@ const status = async () => {
     button.onclick = () => fetch(`/shift/${shift}`, { method: "POST" }).then(status);
     return button;
   }));
-  document.getElementById("alarms").replaceChildren(...state.alerts.map(({ status: what, labels, annotations, at }) => {
+  document.getElementById("alarms").replaceChildren(...state.alerts.map(({ status: what, labels, annotations, startsAt, endsAt }) => {
     const box = element("article", { className: labels.severity ?? "" }, element("strong", { textContent: `${what === "resolved" ? "Resolved" : labels.severity ?? "alert"}: ${labels.alertname}` }), ` ${annotations.summary ?? ""} `);
-    box.append(element("small", { textContent: new Date(at * 1000).toLocaleTimeString() }));
+    box.append(element("small", { textContent: new Date(what === "resolved" ? endsAt : startsAt).toLocaleTimeString() }));
     return box;
   }));
 };

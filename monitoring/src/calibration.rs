@@ -14,7 +14,7 @@ const TOLERATED: f64 = 1.25;
 const FACTORS: [f64; 3] = [2.0, 4.0, 8.0];
 /// Bets on factors each way, and on odds that should be their square root or their square.
 const N_BETS: usize = 2 * FACTORS.len() + 2;
-/// Nearest to 0 and 1 that a probability is taken for, so that one label is no infinite evidence.
+/// Probabilities are clipped to this distance from 0 and 1, so that one label cannot be infinite evidence.
 const LEAST: f64 = 1e-4;
 
 /// State to the bit.

@@ -56,8 +56,8 @@ pub struct SimulatedDetector {
     pub keeps_budget: bool,
 }
 
-/// Simulates a site's detectors; `progress` hears the share that is done. A sample without whole weeks
-/// measures nothing, and arms nothing.
+/// Simulates a site's detectors; `progress` hears the share that is done. Without a whole week, quarters of
+/// the sample stand in for weeks.
 pub fn simulate(
     sample: &Sample,
     baseline: &Baseline,

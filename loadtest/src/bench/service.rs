@@ -3,9 +3,9 @@
 use super::run::Run;
 use super::server::Server;
 use crate::generator::{Target, forms};
-use anyhow::{Context, Result, ensure};
+use crate::program::{command, output};
+use anyhow::Result;
 use rig::Settings;
-use std::process::Command;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -62,23 +62,6 @@ pub(super) fn settings(Run { model, args, .. }: Run<'_>, limits: Limits, url: &s
 
 pub(super) fn token(settings: &Settings, client: &str) -> Result<String> {
     output(settings, &["dev-token", "--subject", client, "--scope", "predict", "--ttl", "12h"])
-}
-
-fn output(settings: &Settings, arguments: &[&str]) -> Result<String> {
-    let output = command(settings, arguments)?.output().context("cxr-service cannot be run")?;
-    let errors = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "cxr-service {}: {errors}", arguments[0]);
-    Ok(String::from_utf8(output.stdout)?.trim().to_owned())
-}
-
-/// `cxr-service` beside this program.
-fn command(settings: &Settings, arguments: &[&str]) -> Result<Command> {
-    let path = std::env::current_exe().context("this program's own path")?.with_file_name("cxr-service");
-    ensure!(path.exists(), "{} is not built: cargo build --release --bins", path.display());
-    let mut command = Command::new(path);
-    command.args(arguments);
-    settings.apply(&mut command);
-    Ok(command)
 }
 
 #[cfg(test)]

@@ -1,27 +1,25 @@
-//! The page, its data, and the webhook that stands for an incident tool.
+//! The page and its data.
 
 use super::shift::Shift;
 use super::stack::Stack;
 use anyhow::{Context, Result};
-use axum::extract::{Path, RawQuery, Request, State as Shared};
+use axum::extract::{Path, RawQuery, State as Shared};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::net::TcpListener;
 
 /// Alerts that the page shows; the newest first.
 const N_ALERTS: usize = 12;
 
 pub(super) struct State {
-    pub(super) address: SocketAddr,
     pub(super) prometheus: String,
     pub(super) alertmanager: String,
     service: String,
@@ -48,9 +46,8 @@ impl Counted {
 impl State {
     pub(super) fn new(stack: &Stack) -> Self {
         Self {
-            address: stack.page,
-            prometheus: stack.prometheus_url(),
-            alertmanager: stack.alertmanager_url(),
+            prometheus: stack.alerting.prometheus_url.clone(),
+            alertmanager: stack.alerting.alertmanager_url.clone(),
             service: stack.replicas[0].url(),
             n_answered: Arc::default(),
             told: Mutex::new(Told { phase: "starting".to_owned(), shift: Shift::None, alerts: Vec::new() }),
@@ -76,6 +73,38 @@ impl State {
 
     pub(super) fn set_phase(&self, phase: String) {
         self.told().phase = phase;
+    }
+
+    /// Takes over what the receivers of Alertmanager got, the newest first; returns what is new.
+    pub(super) fn notify(&self, notifications: &[(String, Value)]) -> Vec<String> {
+        let mut alerts: Vec<Value> = Vec::new();
+        for alert in
+            notifications.iter().flat_map(|(_, message)| message["alerts"].as_array()).flatten().rev()
+        {
+            let is_known = alerts.iter().any(|other| other["fingerprint"] == alert["fingerprint"]);
+            if !is_known && alert["labels"]["alertname"] != "Watchdog" {
+                alerts.push(alert.clone());
+            }
+        }
+        alerts.truncate(N_ALERTS);
+        let mut told = self.told();
+        let is_new = |alert: &&Value| {
+            let same =
+                |old: &Value| old["fingerprint"] == alert["fingerprint"] && old["status"] == alert["status"];
+            !told.alerts.iter().any(same)
+        };
+        let text = |alert: &Value| {
+            let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+            format!(
+                "{}: {}, {}",
+                text(&alert["status"]),
+                text(&alert["labels"]["alertname"]),
+                text(&alert["annotations"]["summary"])
+            )
+        };
+        let new = alerts.iter().filter(is_new).map(text).collect();
+        told.alerts = alerts;
+        new
     }
 
     fn told(&self) -> MutexGuard<'_, Told> {
@@ -121,7 +150,6 @@ impl Listener {
             .route("/prometheus/api/v1/{what}", get(query))
             .route("/state", get(status))
             .route("/shift/{name}", post(shift))
-            .route("/webhook", post(webhook))
             .with_state(state);
         axum::serve(self.0, routes).await
     }
@@ -168,23 +196,6 @@ async fn shift(Shared(state): Shared<Arc<State>>, Path(name): Path<String>) -> S
     state.shift_to(shift);
     state.set_phase(format!("the traffic shifts: {name}"));
     StatusCode::NO_CONTENT
-}
-
-/// What Alertmanager delivers.
-async fn webhook(Shared(state): Shared<Arc<State>>, request: Request) -> Result<StatusCode, Failed> {
-    let body = axum::body::to_bytes(request.into_body(), 1 << 20).await?;
-    let delivery: Value = serde_json::from_slice(&body)?;
-    let at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    let mut told = state.told();
-    for alert in delivery["alerts"].as_array().into_iter().flatten() {
-        let mut alert: Map<String, Value> = alert.as_object().cloned().unwrap_or_default();
-        alert.insert("at".to_owned(), at.into());
-        super::progress(format_args!("{} {}", alert["status"], alert["labels"]["alertname"]));
-        told.alerts.retain(|old| old["fingerprint"] != alert["fingerprint"]);
-        told.alerts.insert(0, alert.into());
-    }
-    told.alerts.truncate(N_ALERTS);
-    Ok(StatusCode::OK)
 }
 
 struct Failed(anyhow::Error);

@@ -1,11 +1,10 @@
 //! One replica of the service in the development profile.
 
-use crate::bench::parse_setting;
-use anyhow::{Context, Result, ensure};
+use crate::program::{command, output};
+use anyhow::Result;
 use rig::{Process, Settings};
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::Command;
 use std::time::Duration;
 
 const START_LIMIT: Duration = Duration::from_mins(1);
@@ -31,30 +30,9 @@ impl Replica {
 }
 
 /// What both replicas are configured with: results as quickly as a person looks.
-pub(super) fn settings(url: &str) -> Result<Settings> {
-    let changes = ["monitoring.interval_ms=1000", "monitoring.results_interval_ms=2000", "model.sessions=1"];
-    let mut settings = Settings::development(url);
-    for change in changes {
-        let (key, value) = parse_setting(change).map_err(anyhow::Error::msg)?;
-        settings = settings.set(&key, &value);
-    }
-    Ok(settings)
-}
-
-/// Runs a command of `cxr-service` and returns what it printed.
-pub(super) fn output(settings: &Settings, arguments: &[&str]) -> Result<String> {
-    let output = command(settings, arguments)?.output().context("cxr-service cannot be run")?;
-    let errors = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "cxr-service {}: {errors}", arguments.join(" "));
-    Ok(String::from_utf8(output.stdout)?.trim().to_owned())
-}
-
-/// `cxr-service` beside this program.
-fn command(settings: &Settings, arguments: &[&str]) -> Result<Command> {
-    let path = std::env::current_exe().context("this program's own path")?.with_file_name("cxr-service");
-    ensure!(path.exists(), "{} is not built: cargo build --release --bins", path.display());
-    let mut command = Command::new(path);
-    command.args(arguments);
-    settings.apply(&mut command);
-    Ok(command)
+pub(super) fn settings(url: &str) -> Settings {
+    Settings::development(url)
+        .set("monitoring.interval_ms", &1000)
+        .set("monitoring.results_interval_ms", &2000)
+        .set("model.sessions", &1)
 }

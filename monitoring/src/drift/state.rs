@@ -1,4 +1,4 @@
-//! The state of detectors as bytes. A detector that goes on from them gives the same bits.
+//! The state of detectors as bytes. A detector restored from them gives the same bits.
 
 use super::track::{Place, Track};
 use super::{DriftDetector, N_RECENT};

@@ -18,8 +18,17 @@ pub(super) struct Weeks(Vec<Vec<u32>>);
 /// Factors by row and bet. NaN where the row lacks the quantity.
 pub(super) type Factors = Vec<f64>;
 
+/// Blocks that stand in for weeks where there is no whole one, which a baseline needs unless a demonstration
+/// asks for none.
+const N_STAND_INS: usize = 4;
+
 impl Weeks {
     pub(super) fn of(sample: &Sample) -> Self {
+        if sample.n_weeks() == 0 {
+            let rows: Vec<u32> = (0..sample.n_used() as u32).collect();
+            let length = rows.len().div_ceil(N_STAND_INS).max(1);
+            return Self(rows.chunks(length).map(<[u32]>::to_vec).collect());
+        }
         let first = sample.days.iter().min().copied().unwrap_or(0);
         let mut weeks = vec![Vec::new(); sample.n_weeks() as usize];
         for (row, day) in (0..).zip(&sample.days) {

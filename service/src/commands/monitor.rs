@@ -75,7 +75,7 @@ pub enum AlarmsCommand {
         #[arg(long)]
         all: bool,
     },
-    /// Acknowledge an alarm: it is not escalated. Its evidence goes on.
+    /// Acknowledge an alarm: it is not escalated. It keeps collecting evidence.
     #[command(
         after_help = "Example: cxr-service monitor alarms ack 019a2f66-7c1e-7b7b-a8e5-2f1c5b0f6d10 --reason \"called radiology\""
     )]
@@ -115,7 +115,7 @@ pub struct RangeArgs {
     /// Fewest images of a baseline; those of one patient and day count once.
     #[arg(long, default_value_t = 5000)]
     min_images: usize,
-    /// Fewest whole weeks.
+    /// Fewest whole weeks. With 0, quarters of the images stand in for weeks: for demonstrations.
     #[arg(long, default_value_t = 4)]
     min_weeks: u64,
     /// Simulated years.

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 const SIDE: u32 = 224;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(in crate::monitoring) enum Shift {
+pub(crate) enum Shift {
     None,
     /// Decoded and stored again without loss: no change.
     Stored,
@@ -22,7 +22,7 @@ pub(in crate::monitoring) enum Shift {
 }
 
 impl Shift {
-    pub(in crate::monitoring) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 8] = [
         Self::None,
         Self::Stored,
         Self::Contrast,
@@ -33,7 +33,7 @@ impl Shift {
         Self::Jpeg,
     ];
 
-    pub(in crate::monitoring) const fn title(self) -> &'static str {
+    pub(crate) const fn title(self) -> &'static str {
         match self {
             Self::None => "none",
             Self::Stored => "none, stored again without loss",
@@ -46,7 +46,7 @@ impl Shift {
         }
     }
 
-    pub(in crate::monitoring) const fn file(self) -> &'static str {
+    pub(crate) const fn file(self) -> &'static str {
         match self {
             Self::None => "none",
             Self::Stored => "stored",
@@ -60,25 +60,25 @@ impl Shift {
     }
 }
 
-pub(in crate::monitoring) struct Image {
-    pub(in crate::monitoring) bytes: Vec<u8>,
-    pub(in crate::monitoring) is_positive: bool,
+pub(crate) struct Image {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) is_positive: bool,
 }
 
-pub(in crate::monitoring) enum Source {
+pub(crate) enum Source {
     Phantoms { n: usize },
     Folder { data: PathBuf, split: String, per_class: usize },
 }
 
 impl Source {
-    pub(in crate::monitoring) fn open(data: Option<&Path>, split: &str, per_class: usize) -> Result<Self> {
+    pub(crate) fn open(data: Option<&Path>, split: &str, per_class: usize) -> Result<Self> {
         let Some(data) = data else { return Ok(Self::Phantoms { n: 2 * per_class }) };
         let folder = data.join("kermany224").join(split);
         anyhow::ensure!(folder.is_dir(), "{}: no such folder", folder.display());
         Ok(Self::Folder { data: data.to_owned(), split: split.to_owned(), per_class })
     }
 
-    pub(in crate::monitoring) fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         match self {
             Self::Phantoms { .. } => "phantoms",
             Self::Folder { split, .. } => split,
@@ -86,7 +86,7 @@ impl Source {
     }
 
     /// The images under a shift; empty for a data set that is not there.
-    pub(in crate::monitoring) fn images(&self, shift: Shift) -> Result<Vec<Image>> {
+    pub(crate) fn images(&self, shift: Shift) -> Result<Vec<Image>> {
         let mut images = match self {
             Self::Phantoms { .. } if shift == Shift::Adults => Vec::new(),
             Self::Phantoms { n } => (0..*n as u64).map(phantom).collect::<Result<Vec<_>>>()?,
@@ -129,7 +129,7 @@ fn folder(folder: &Path, per_class: usize) -> Result<Vec<Image>> {
     Ok(images)
 }
 
-pub(in crate::monitoring) fn shifted(bytes: &[u8], shift: Shift, index: usize) -> Result<Vec<u8>> {
+pub(crate) fn shifted(bytes: &[u8], shift: Shift, index: usize) -> Result<Vec<u8>> {
     let image = cxr::decode(bytes, &cxr::DecodeLimits::default())
         .map_err(|rejection| anyhow::anyhow!("an image of the study is rejected: {rejection:?}"))?;
     let size = (image.width(), image.height());

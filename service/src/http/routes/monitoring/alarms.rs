@@ -59,7 +59,7 @@ pub(crate) struct AlarmEventInfo {
 
 /// Acknowledge an alarm.
 ///
-/// An acknowledged alarm stays open, and its evidence goes on; it is not escalated any more. A repeated
+/// An acknowledged alarm stays open and keeps collecting evidence, but it is no longer escalated. A repeated
 /// request gives the first acknowledgement.
 #[utoipa::path(
     post,

@@ -106,14 +106,13 @@ impl Shown for stream::Stream {
 /// Declares what is shown of a type: the fields of the same names.
 macro_rules! shown {
     ($(
-        $(#[doc = $what:literal])+
+        $(#[$what:meta])+
         $Name:ident of $source:ty {
             $($(#[doc = $doc:literal])+ $field:ident: $type:ty,)+
         }
     )+) => { $(
-        $(#[doc = $what])+
+        $(#[$what])+
         #[derive(Debug, Serialize, ToSchema)]
-        #[allow(clippy::struct_field_names, reason = "the names of the snapshot, of which some share a prefix")]
         pub(crate) struct $Name {
             $($(#[doc = $doc])+ $field: $type,)+
         }
@@ -167,6 +166,7 @@ shown! {
     }
 
     /// Images since the begin of the log.
+    #[expect(clippy::struct_field_names, reason = "the names of the snapshot")]
     Counts of snapshot::Counts {
         /// Images with a prediction.
         n_predicted: u64,

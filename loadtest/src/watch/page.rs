@@ -79,7 +79,7 @@ impl State {
     pub(super) fn notify(&self, notifications: &[(String, Value)]) -> Vec<String> {
         let mut alerts: Vec<Value> = Vec::new();
         for alert in
-            notifications.iter().flat_map(|(_, message)| message["alerts"].as_array()).flatten().rev()
+            notifications.iter().filter_map(|(_, message)| message["alerts"].as_array()).flatten().rev()
         {
             let is_known = alerts.iter().any(|other| other["fingerprint"] == alert["fingerprint"]);
             if !is_known && alert["labels"]["alertname"] != "Watchdog" {

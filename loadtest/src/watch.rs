@@ -26,10 +26,10 @@ pub struct Args {
     #[arg(long, value_enum, default_value_t = Shift::None)]
     shift: Shift,
     /// Images a second.
-    #[arg(long, default_value_t = 12.0)]
+    #[arg(long, default_value_t = 20.0)]
     rate: f64,
     /// Images of the baseline. A site needs 5,000 and four weeks; a demonstration cannot wait for them.
-    #[arg(long, default_value_t = 1000)]
+    #[arg(long, default_value_t = 2000)]
     baseline: u64,
     /// Port of the page on 127.0.0.1; 0 for a free one.
     #[arg(long, default_value_t = 0)]
@@ -62,7 +62,8 @@ pub async fn run(args: &Args) -> Result<ExitCode> {
         let corpus = shift::Corpus::load(&state)?;
         let traffic = traffic::send(&stack.replicas, &corpus, &state, args.rate);
         let story = story(args, &stack, &state);
-        tokio::try_join!(traffic, story, alerts(&stack, &state)).map(|_: ((), (), ())| ())
+        tokio::try_join!(traffic, story, alerts(&stack, &state), traffic::probe(&stack.replicas))
+            .map(|_: ((), (), (), ())| ())
     };
     let end = async {
         match args.seconds {

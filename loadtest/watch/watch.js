@@ -167,16 +167,22 @@ const show = (name) => {
   shown = name;
   for (const button of document.querySelectorAll("#dashboards button")) button.setAttribute("aria-pressed", String(button.textContent === dashboards[name].title));
   panels = layOut(dashboards[name]);
-  refresh();
 };
 
+const draw = async (panel, dashboard) => {
+  const body = document.querySelector(`[data-panel="${panel.id}"] .body`);
+  if (!body || !DRAW[panel.type]) return;
+  try { await DRAW[panel.type](panel, body, dashboard); } catch (error) { body.replaceChildren(element("p", { className: "error", textContent: error.message })); }
+};
+
+// Each refresh begins after the one before has ended, however slow Prometheus is.
 const refresh = async () => {
-  const dashboard = dashboards[shown];
-  for (const panel of panels) {
-    const body = document.querySelector(`[data-panel="${panel.id}"] .body`);
-    if (!body || !DRAW[panel.type]) continue;
-    try { await DRAW[panel.type](panel, body, dashboard); } catch (error) { body.replaceChildren(element("p", { className: "error", textContent: error.message })); }
-  }
+  await Promise.all(panels.map((panel) => draw(panel, dashboards[shown])));
+  document.body.dataset.drawn = shown;
+};
+const keepFresh = async () => {
+  await Promise.allSettled([refresh(), status()]);
+  setTimeout(keepFresh, REFRESH_MS);
 };
 
 const status = async () => {
@@ -198,10 +204,9 @@ const status = async () => {
 
 const start = async () => {
   dashboards = await fetchJson("/dashboards");
-  document.getElementById("dashboards").replaceChildren(...Object.entries(dashboards).map(([name, { title }]) => element("button", { type: "button", textContent: title, onclick: () => show(name) })));
+  document.getElementById("dashboards").replaceChildren(...Object.entries(dashboards).map(([name, { title }]) => element("button", { type: "button", textContent: title, onclick: () => { show(name); refresh(); } })));
   await status();
   show(dashboards[shown] ? shown : Object.keys(dashboards)[0]);
-  setInterval(refresh, REFRESH_MS);
-  setInterval(status, REFRESH_MS);
+  keepFresh();
 };
 start();

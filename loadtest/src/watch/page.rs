@@ -68,7 +68,9 @@ impl State {
     }
 
     pub(super) fn shift_to(&self, shift: Shift) {
-        self.told().shift = shift;
+        let mut told = self.told();
+        told.shift = shift;
+        told.phase = format!("shift of the traffic: {}", shift.name());
     }
 
     pub(super) fn set_phase(&self, phase: String) {
@@ -194,7 +196,6 @@ async fn status(Shared(state): Shared<Arc<State>>) -> Json<Value> {
 async fn shift(Shared(state): Shared<Arc<State>>, Path(name): Path<String>) -> StatusCode {
     let Some(shift) = Shift::parse(&name) else { return StatusCode::NOT_FOUND };
     state.shift_to(shift);
-    state.set_phase(format!("the traffic shifts: {name}"));
     StatusCode::NO_CONTENT
 }
 

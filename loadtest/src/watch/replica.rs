@@ -30,8 +30,9 @@ impl Replica {
 }
 
 /// What both replicas are configured with: results as quickly as a person looks.
-pub(super) fn settings(url: &str) -> Settings {
+pub(super) fn settings(url: &str, anchor: &Path) -> Settings {
     Settings::development(url)
+        .set("audit.anchor.directory", &anchor.display())
         .set("monitoring.interval_ms", &1000)
         .set("monitoring.results_interval_ms", &2000)
         .set("model.sessions", &1)

@@ -25,7 +25,11 @@ impl Stack {
     pub(super) fn start(out: &Path) -> Result<Self> {
         let directory = PathBuf::from(format!("/tmp/cxr-watch-{}", std::process::id()));
         let postgres = Postgres::start(Path::new("."), &directory, Options::default())?;
-        let settings = replica::settings(&postgres.create("cxr")?);
+        let anchor = std::path::absolute(out.join("anchor"))?;
+        // The anchor of an earlier run is of another log.
+        drop(std::fs::remove_dir_all(&anchor));
+        std::fs::create_dir_all(&anchor)?;
+        let settings = replica::settings(&postgres.create("cxr")?, &anchor);
         program::output(&settings, &["migrate"])?;
         let start = |n: usize| Replica::start(&settings, &out.join(format!("service-{n}.log")));
         let replicas = (1..=2).map(start).collect::<Result<Vec<_>>>()?;

@@ -29,3 +29,15 @@ pub(super) async fn send(replicas: &[Replica], corpus: &Corpus, state: &State, r
         });
     }
 }
+
+/// Asks each replica whether it is ready, as a load balancer does.
+pub(super) async fn probe(replicas: &[Replica]) -> Result<()> {
+    let client = reqwest::Client::new();
+    loop {
+        for replica in replicas {
+            // The service counts the answer; a failure shows in its metrics.
+            drop(client.get(format!("{}/readyz", replica.url())).send().await);
+        }
+        tokio::time::sleep(Duration::from_secs(2)).await;
+    }
+}

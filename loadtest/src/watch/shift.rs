@@ -3,6 +3,9 @@
 use super::page::State;
 use crate::monitoring::{Shift as Corruption, Source, shifted};
 use anyhow::{Result, ensure};
+use rand::SeedableRng;
+use rand::seq::SliceRandom;
+use rand_chacha::ChaCha8Rng;
 use std::path::PathBuf;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -55,6 +58,7 @@ pub(super) struct Corpus {
 }
 
 const PER_CLASS: usize = 700;
+const SEED: u64 = 15;
 
 impl Corpus {
     /// Real radiographs where `CXR_DATA_DIR` (default `../shared/data`) has them, else phantoms.
@@ -67,16 +71,11 @@ impl Corpus {
         }
         let source = Source::open(is_there.then_some(data.as_path()), "train", PER_CLASS)?;
         let files = |shift| -> Result<Vec<Vec<u8>>> {
-            let mut images: Vec<Vec<u8>> =
+            let mut files: Vec<Vec<u8>> =
                 source.images(shift)?.into_iter().map(|image| image.bytes).collect();
-            // The classes by turns: the negative images come first.
-            let half = images.len() / 2;
-            let positive = images.split_off(half);
-            Ok(images
-                .into_iter()
-                .zip(positive)
-                .flat_map(|(negative, positive)| [negative, positive])
-                .collect())
+            // In the order of the folder, the images of one day would differ from those of the next.
+            files.shuffle(&mut ChaCha8Rng::seed_from_u64(SEED));
+            Ok(files)
         };
         let (usual, adults) = (files(Corruption::None)?, files(Corruption::Adults)?);
         ensure!(!usual.is_empty(), "there are no images to send");

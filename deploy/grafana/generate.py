@@ -38,8 +38,12 @@ def dress(panel, title, unit, description, span, height):
     return panel.title(title).description(description).unit(unit).datasource(SOURCE).span(span).height(height)
 
 
-def lines(title, unit, description, *targets, span=8, height=7, low=0):
+def lines(title, unit, description, *targets, span=8, height=7, low=0, powers=False):
+    """Lines over time; with `powers` on a scale of powers of ten that begins with 0, for evidence."""
     panel = dress(timeseries.Panel(), title, unit, description, span, height)
+    if powers:
+        scale = builders.ScaleDistributionConfig().type(common.ScaleDistribution.SYMLOG).log(10).linear_threshold(1)
+        panel.scale_distribution(scale)
     if low is not None:
         panel.min(low)
     panel.legend(legend_below()).fill_opacity(0).show_points(common.VisibilityMode.NEVER)

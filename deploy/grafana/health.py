@@ -61,9 +61,9 @@ def health():
     board.with_row(row("Drift"))
     share = "{0} / on ({1}, {2}) (max by ({1}, {2}) ({3}{{{4}}}) > 0)"
     add(lines("Evidence against threshold, drift", "percentunit", "An alarm at 100 %.",
-              (share.format(best("cxr_drift_evidence", "", "group"), STREAM, "group", "cxr_drift_threshold", OF_STREAM), "{{group}} " + OF)))
+              (share.format(best("cxr_drift_evidence", "", "group"), STREAM, "group", "cxr_drift_threshold", OF_STREAM), "{{group}} " + OF), powers=True))
     add(lines("Evidence against threshold, other detectors", "percentunit", "An alarm at 100 %.",
-              (share.format(best("cxr_detector_evidence", "", "detector"), STREAM, "detector", "cxr_detector_threshold", OF_STREAM), "{{detector}} " + OF)))
+              (share.format(best("cxr_detector_evidence", "", "detector"), STREAM, "detector", "cxr_detector_threshold", OF_STREAM), "{{detector}} " + OF), powers=True))
     add(rows("Armed detectors", "none", "0: the simulation measured more false alarms than stated.",
              (best("cxr_drift_armed", "", "group"), ""), (best("cxr_detector_armed", "", "detector"), ""), span=8))
     add(lines("Quantities that moved most", "none", "Mean of 2p - 1: 0 without drift, 1 if every image lies above the baseline.",
@@ -98,9 +98,9 @@ def incident():
              "The runbook (link above) says when."))
     board.with_row(row("When it began"))
     add(lines("Evidence of drift", "none", "Evidence grows from the change on. The alarm is at the threshold.",
-              (best("cxr_drift_evidence", "", "group"), "{{group}} " + OF), (best("cxr_drift_threshold", "", "group"), "threshold {{group}} " + OF), span=12))
+              (best("cxr_drift_evidence", "", "group"), "{{group}} " + OF), (best("cxr_drift_threshold", "", "group"), "threshold {{group}} " + OF), span=12, powers=True))
     add(lines("Evidence of the other detectors", "none", "The alarm is at the threshold.",
-              (best("cxr_detector_evidence", "", "detector"), "{{detector}} " + OF), (best("cxr_detector_threshold", "", "detector"), "threshold {{detector}} " + OF), span=12))
+              (best("cxr_detector_evidence", "", "detector"), "{{detector}} " + OF), (best("cxr_detector_threshold", "", "detector"), "threshold {{detector}} " + OF), span=12, powers=True))
     add(lines("Shift by quantity", "none", "Mean of 2p - 1.", (best("cxr_drift_shift", "", "quantity"), "{{quantity}}"), span=12, low=None))
     add(lines("Images in the last hour", "none", "By outcome.", (f"clamp_min(delta({'max by (' + STREAM + ', outcome) (cxr_images{' + OF_STREAM + '})'}[1h:5s]), 0)", "{{outcome}} " + OF), span=12))
     board.with_row(row("Monitoring itself"))

@@ -132,12 +132,12 @@ const drawSeries = async (panel, body, dashboard) => {
   const old = charts.get(panel.id);
   const width = body.clientWidth, height = Math.max(60, body.clientHeight - 74);
   if (old?.key === key && old.width === width) return old.chart.setData(data);
-  const log = panel.fieldConfig?.defaults?.custom?.scaleDistribution?.type === "log";
+  const powers = panel.fieldConfig?.defaults?.custom?.scaleDistribution?.type === "symlog";
   const axis = getComputedStyle(document.body).color;
   const unit = UNITS[panel.fieldConfig?.defaults?.unit] ?? digits;
   const line = { stroke: axis, font: "11px system-ui", grid: { stroke: "#8884", width: .5 }, ticks: { stroke: "#8884" } };
   const options = {
-    width, height, scales: { y: log ? { distr: 3 } : {} }, legend: { live: true },
+    width, height, scales: { y: powers ? { distr: 4, asinh: 1 } : { range: (_, low, high) => uPlot.rangeNum(Math.min(low, 0), high > 0 || low < 0 ? high : 1, 0.1, true) } }, legend: { live: true },
     axes: [line, { ...line, size: 62, values: (_, ticks) => ticks.map((tick) => tick === null ? "" : unit(tick)) }],
     series: [{}, ...found.map(({ name }, i) => ({ label: name, stroke: COLOURS[i % COLOURS.length], width: 1.5, spanGaps: false, value: (_, value) => value === null ? "" : unit(value) }))],
   };
@@ -150,6 +150,8 @@ const DRAW = { timeseries: drawSeries, stat: drawValues, gauge: drawValues, barg
 const layOut = (dashboard) => {
   charts = new Map();
   const panels = (dashboard.panels ?? []).flatMap((panel) => [panel, ...(panel.type === "row" ? panel.panels ?? [] : [])]);
+  // The files give panels no ids; Grafana numbers them when it loads a dashboard.
+  panels.forEach((panel, index) => { panel.id = index; });
   document.getElementById("panels").replaceChildren(...panels.map((panel) => {
     const body = element("div", { className: "body" });
     const box = element("section", { className: `panel ${panel.type === "row" ? "row" : ""}`, title: panel.description ?? "" }, element("h2", { textContent: panel.title ?? "" }), body);

@@ -26,8 +26,10 @@ impl Stack {
         let directory = PathBuf::from(format!("/tmp/cxr-watch-{}", std::process::id()));
         let postgres = Postgres::start(Path::new("."), &directory, Options::default())?;
         let anchor = std::path::absolute(out.join("anchor"))?;
-        // The anchor of an earlier run is of another log.
-        drop(std::fs::remove_dir_all(&anchor));
+        // What an earlier run left is of another log and other replicas.
+        for folder in ["anchor", "data", "alertmanager", "rules"] {
+            drop(std::fs::remove_dir_all(out.join(folder)));
+        }
         std::fs::create_dir_all(&anchor)?;
         let settings = replica::settings(&postgres.create("cxr")?, &anchor);
         program::output(&settings, &["migrate"])?;

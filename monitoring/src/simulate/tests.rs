@@ -40,10 +40,12 @@ fn nothing_simulated_arms_nothing() {
     let options = Options { min_images: 100, min_weeks: 0, ..Options::default() };
     let sample = Sample::of(&stream(true), &images[..900]);
     let mut baseline = Baseline::of_sample(&sample, &options).unwrap();
-    let simulation = simulate(&sample, &baseline, &options, &Plan::default(), &|_| {});
-    baseline.arm(&simulation);
-    assert_eq!(simulation.n_years, 0);
+    let plan = Plan { n_years: 0, ..Plan::default() };
+    baseline.arm(&simulate(&sample, &baseline, &options, &plan, &|_| {}));
     assert!(baseline.settings.iter().all(|setting| !setting.is_armed));
+    // Quarters stand in for weeks where a demonstration asks for none.
+    let plan = Plan { n_years: 2, ..plan };
+    assert_eq!(simulate(&sample, &baseline, &options, &plan, &|_| {}).n_years, 2);
 }
 
 #[test]
